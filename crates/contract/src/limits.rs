@@ -1,0 +1,45 @@
+//! Tries, time-outs and ports, in one place and with names.
+//!
+//! Those that the old manual promises say so; the others are goldring's own.
+
+use std::time::Duration;
+
+/// dolly's data port (dolly 0.57, `dolly.c`; no option changes it).
+pub const DOLLY_DATA_PORT: u16 = 9998;
+/// dolly's control port (dolly 0.57, `dolly.c`).
+pub const DOLLY_CONTROL_PORT: u16 = 9997;
+/// How long `rescue dollymethod` waits for its server, then reboots (manual).
+pub const DOLLY_CLONE_WAIT: Duration = Duration::from_secs(300);
+/// How long a running transfer may stand still before the silent peer is given up.
+pub const DOLLY_STALL: Duration = Duration::from_secs(90);
+/// How long the peers below may take to sync after the last byte: an old peer
+/// calls `sync(2)`, which on a slow disk takes minutes.
+pub const DOLLY_ACK_WAIT: Duration = Duration::from_secs(900);
+/// The longest text of a dolly configuration that may travel (old readers stop at
+/// 4095 bytes).
+pub const DOLLY_CONFIG_MAX: usize = 4095;
+/// Above this many bytes an old client may stop reading early (one TCP segment).
+pub const DOLLY_CONFIG_SAFE: usize = 1400;
+/// The most clients that dolly 0.57 accepts.
+pub const DOLLY_CLIENTS_MAX: usize = 10_000;
+
+/// Tries to get an address before the node reboots.
+pub const DHCP_TRIES: u32 = 6;
+/// Tries to fetch stage 2 over http, nfs or ftp before the node reboots.
+pub const FETCH_TRIES: u32 = 5;
+/// A fetch that delivers nothing for this long has failed.
+pub const FETCH_SILENCE: Duration = Duration::from_secs(30);
+/// Starts of the agent when it crashes, before the node reboots.
+pub const AGENT_TRIES: u32 = 3;
+/// How long a link may take to come up (a switch with spanning tree needs 30 s).
+pub const CARRIER_WAIT: Duration = Duration::from_secs(45);
+/// The visible countdown before a reboot (old stage 1: 5 s).
+pub const REBOOT_COUNTDOWN: Duration = Duration::from_secs(5);
+/// The countdown when nothing can change by itself, so that a person can read why.
+pub const REBOOT_COUNTDOWN_LONG: Duration = Duration::from_secs(30);
+/// The last sync before a reboot never takes longer than this.
+pub const LAST_SYNC: Duration = Duration::from_secs(30);
+
+/// The longest `automatic=` that is read. Linux on x86 keeps 2048 bytes of the
+/// command line; a longer one can only be a mistake.
+pub const AUTOMATIC_MAX: usize = 4096;

@@ -1,0 +1,38 @@
+//! Where things lie, in the images and on a running node.
+
+/// Where the boot server offers stage 2, below `directory:` (old stage 1).
+pub const STAGE2_ON_SERVER: &str = "install/stage2/rescue.clp";
+
+/// Folder of the tables that the builder puts into `all.rdz`.
+pub const TABLES: &str = "/etc/goldring";
+/// [`crate::image::Manifest`].
+pub const MANIFEST: &str = "/etc/goldring/manifest";
+/// [`crate::image::Modules`].
+pub const MODULES: &str = "/etc/goldring/modules";
+/// [`crate::image::Aliases`] of the modules inside.
+pub const ALIASES: &str = "/etc/goldring/aliases";
+/// [`crate::image::Aliases`] of network and storage modules that were left out.
+pub const ABSENT: &str = "/etc/goldring/absent";
+/// [`crate::image::Names`].
+pub const NAMES: &str = "/etc/goldring/names";
+/// Below it lies one folder for each kernel release, with uncompressed modules.
+pub const MODULE_TREE: &str = "/lib/modules";
+
+/// The kernel calls this program for `request_module`; in stage 1 it is `init`.
+pub const MODPROBE: &str = "/sbin/modprobe";
+
+/// The downloaded stage 2.
+pub const STAGE2_FILE: &str = "/run/stage2/rescue.clp";
+/// The read-only stage 2.
+pub const STAGE2_LOWER: &str = "/run/stage2/lower";
+/// Memory that takes what stage 2 writes.
+pub const STAGE2_UPPER: &str = "/run/stage2/upper";
+/// Stage 2 as its programs see it.
+pub const STAGE2_ROOT: &str = "/stage2";
+
+/// The agent, inside stage 2.
+pub const AGENT: &str = "/usr/bin/goldring";
+/// What `init` learnt of the network, for the agent ([`crate::handover::Network`]).
+pub const HANDOVER: &str = "/run/goldring/network";
+/// The agent's last word ([`crate::handover::Outcome`]).
+pub const OUTCOME: &str = "/run/goldring/outcome";

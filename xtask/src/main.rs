@@ -1,0 +1,24 @@
+//! `cargo xtask`: builds, tests and shows everything. One verb, one module.
+
+use clap::{Parser, Subcommand};
+
+mod image;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about, version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make vmlinuz, all.rdz and rescue.clp.
+    Image(image::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().verb {
+        Verb::Image(options) => image::run(&options),
+    }
+}
