@@ -1,1 +1,10 @@
-//! See ARCHITECTURE.md.
+//! Devices, the modules that drive them, and what is missing.
+//!
+//! Everything here is decided from tables that the builder made and from `/sys` below a
+//! `Root`; loading itself is the caller's, through [`probe::Insert`].
+
+pub mod device;
+pub mod glob;
+pub mod index;
+pub mod probe;
+pub mod tables;

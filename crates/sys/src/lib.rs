@@ -1,2 +1,17 @@
 //! The fence: every system call that the standard library lacks, and the only
 //! crate of the workspace that may contain `unsafe`.
+//!
+//! Each type owns one effect and undoes it when it is dropped: [`mount::Mounted`],
+//! [`loopdev::LoopDevice`]. Functions take paths that the caller has already put
+//! below its `contract::Root`.
+
+pub mod clock;
+pub mod loopdev;
+pub mod module;
+pub mod mount;
+pub mod netlink;
+pub mod power;
+pub mod process;
+pub mod random;
+pub mod signals;
+pub mod udp;
