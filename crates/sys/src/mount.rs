@@ -92,6 +92,14 @@ impl Drop for Mounted {
     }
 }
 
+/// Unmounts what is on `target`; for the last moments of a machine.
+///
+/// # Errors
+/// `EBUSY` when somebody uses it.
+pub fn unmount(target: &Path) -> io::Result<()> {
+    Ok(rustix::mount::unmount(target, UnmountFlags::empty())?)
+}
+
 /// Unmounts whatever is on `target` now and frees it once nobody uses it; for the
 /// last moments of a machine.
 ///

@@ -1,8 +1,6 @@
 //! The end of a machine's run.
 
 use std::io;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use rustix::system::RebootCommand;
 
@@ -23,13 +21,8 @@ pub fn catch_ctrl_alt_del() -> io::Result<()> {
     Ok(rustix::system::reboot(RebootCommand::CadOff)?)
 }
 
-/// sync(2) for at most `limit`; a disk that hangs must not hold the machine.
-/// Returns whether it ended in time.
-pub fn sync_bounded(limit: Duration) -> bool {
-    let (done, wait) = mpsc::channel();
-    let thread = std::thread::Builder::new().spawn(move || {
-        rustix::fs::sync();
-        let _ = done.send(());
-    });
-    thread.is_ok() && wait.recv_timeout(limit).is_ok()
+/// sync(2): writes all that is waiting to be written. May take long, or for ever on a disk
+/// that hangs; bound it.
+pub fn sync() {
+    rustix::fs::sync();
 }

@@ -1,0 +1,179 @@
+//! A stream into a file, with its length and digest checked while it arrives.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+/// How much is read at once, in bytes.
+const BLOCK: usize = 256 * 1024;
+/// A stream that delivers less than this within the silence limit has failed, or it
+/// could keep a node waiting for ever with one byte now and then.
+const LEAST: u64 = 64 * 1024;
+
+/// How far a fetch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// Bytes that there are.
+    pub total: u64,
+    /// Time since the first byte was awaited.
+    pub elapsed: Duration,
+}
+
+/// Why a stream did not become a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The stream broke.
+    #[error("the transfer broke off after {got} of {total} bytes")]
+    Broken {
+        /// Bytes that arrived.
+        got: u64,
+        /// Bytes that were announced.
+        total: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// The stream ended too early.
+    #[error("cut off: only {got} of {total} bytes arrived")]
+    Cut {
+        /// Bytes that arrived.
+        got: u64,
+        /// Bytes that were announced.
+        total: u64,
+    },
+    /// The stream is too slow to be called alive.
+    #[error("only {got} of {total} bytes arrived, and less than 64 KiB in the last {window:?}")]
+    Slow {
+        /// Bytes that arrived.
+        got: u64,
+        /// Bytes that were announced.
+        total: u64,
+        /// The time that it had.
+        window: Duration,
+    },
+    /// The file cannot be written.
+    #[error("writing {path}")]
+    Write {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Copies `total` bytes from `stream` into a new file at `path`. Calls `progress` for
+/// each block. Returns the SHA-256 of what was written, in lower-case hexadecimal.
+///
+/// # Errors
+/// See [`FetchError`]; the file is then removed, since it may fill the memory.
+pub fn into_file(
+    stream: &mut impl Read,
+    total: u64,
+    path: &Path,
+    silence: Duration,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<String, FetchError> {
+    let result = copy(stream, total, path, silence, progress);
+    if result.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}
+
+fn copy(
+    stream: &mut impl Read,
+    total: u64,
+    path: &Path,
+    silence: Duration,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<String, FetchError> {
+    let failed = |source| FetchError::Write {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut file = File::create(path).map_err(failed)?;
+    let mut digest = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    let started = Instant::now();
+    let mut window = (started, 0);
+    let mut got = 0u64;
+    while got < total {
+        let most = usize::try_from(total - got).map_or(BLOCK, |rest| rest.min(BLOCK));
+        let length = match stream.read(&mut block[..most]) {
+            Ok(0) => return Err(FetchError::Cut { got, total }),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(FetchError::Broken { got, total, source }),
+        };
+        digest.update(&block[..length]);
+        file.write_all(&block[..length]).map_err(failed)?;
+        got += length as u64;
+        let elapsed = started.elapsed();
+        progress(Progress {
+            bytes: got,
+            total,
+            elapsed,
+        });
+        if window.0.elapsed() >= silence {
+            if got - window.1 < LEAST {
+                return Err(FetchError::Slow {
+                    got,
+                    total,
+                    window: silence,
+                });
+            }
+            window = (Instant::now(), got);
+        }
+    }
+    Ok(digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_and_digest_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let mut steps = 0;
+        let digest = into_file(&mut &b"abc"[..], 3, &path, Duration::MAX, &mut |p| {
+            steps += 1;
+            assert_eq!((p.bytes, p.total), (3, 3));
+        });
+        // FIPS 180-2, appendix B.1.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest.unwrap(), expected);
+        assert_eq!((steps, std::fs::read(&path).unwrap()), (1, b"abc".to_vec()));
+    }
+
+    #[test]
+    fn a_cut_or_endless_trickle_is_an_error_and_leaves_nothing() {
+        struct Trickle;
+        impl Read for Trickle {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                buffer[0] = 1;
+                Ok(1)
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let quiet = &mut |_| {};
+        let cut = into_file(&mut &b"abc"[..], 4, &path, Duration::MAX, quiet).unwrap_err();
+        assert_eq!(cut.to_string(), "cut off: only 3 of 4 bytes arrived");
+        let slow = into_file(&mut Trickle, 1 << 40, &path, Duration::ZERO, quiet).unwrap_err();
+        assert!(matches!(slow, FetchError::Slow { .. }), "{slow}");
+        assert!(!path.exists());
+        let nowhere = folder.path().join("no/where");
+        let write = into_file(&mut &b"abc"[..], 3, &nowhere, Duration::MAX, quiet).unwrap_err();
+        assert!(matches!(write, FetchError::Write { .. }));
+    }
+}

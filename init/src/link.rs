@@ -1,0 +1,203 @@
+//! Network cards: which there are, which to use, and when they have a link.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use goldring_contract::Root;
+use goldring_contract::bootargs::Interface;
+use goldring_sys::netlink;
+
+use crate::console::say;
+use crate::fate::Fate;
+
+/// Between two looks at the carrier.
+const LOOK: Duration = Duration::from_millis(50);
+/// Waiting is worth a word after this.
+const WORD: Duration = Duration::from_secs(1);
+
+/// A card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its name, such as `eth0`.
+    pub(crate) name: String,
+    /// Its number.
+    pub(crate) index: u32,
+    /// Its hardware address.
+    pub(crate) mac: [u8; 6],
+}
+
+impl Link {
+    /// Whether it has a link; `false` as long as it is down.
+    fn has_carrier(&self, root: &Root) -> bool {
+        attribute(root, &self.name, "carrier").as_deref() == Some("1")
+    }
+}
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, mac_text(self.mac))
+    }
+}
+
+/// `52:54:00:12:34:56`.
+pub(crate) fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// All wired Ethernet cards, by number.
+pub(crate) fn all(root: &Root) -> Vec<Link> {
+    let Ok(entries) = fs::read_dir(root.join("/sys/class/net")) else {
+        return Vec::new();
+    };
+    let mut links: Vec<Link> = entries
+        .flatten()
+        .filter_map(|entry| read(root, &entry.file_name().into_string().ok()?))
+        .collect();
+    links.sort_by_key(|link| link.index);
+    links
+}
+
+/// One card; `None` for what is none: loopback, tunnels, wireless, virtual links
+/// that have no device (Linux, Documentation/ABI/testing/sysfs-class-net).
+fn read(root: &Root, name: &str) -> Option<Link> {
+    let folder = root.join(format!("/sys/class/net/{name}"));
+    let ethernet = attribute(root, name, "type")? == "1";
+    let wired = !folder.join("wireless").exists() && !folder.join("phy80211").exists();
+    (ethernet && wired && folder.join("device").exists()).then_some(())?;
+    Some(Link {
+        name: name.to_owned(),
+        index: attribute(root, name, "ifindex")?.parse().ok()?,
+        mac: parse_mac(&attribute(root, name, "address")?)?,
+    })
+}
+
+fn attribute(root: &Root, name: &str, attribute: &str) -> Option<String> {
+    let text = fs::read_to_string(root.join(format!("/sys/class/net/{name}/{attribute}"))).ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(mac)
+}
+
+/// The cards that may be used: the one that was named, or the one that PXE booted from, or
+/// all.
+///
+/// # Errors
+/// The sentence about a card that was named but is not there.
+pub(crate) fn candidates(
+    links: &[Link],
+    wanted: &Interface,
+    boot_interface: Option<[u8; 6]>,
+) -> Result<Vec<Link>, String> {
+    let named = |what: String, found: Option<&Link>| {
+        let there: Vec<String> = links.iter().map(Link::to_string).collect();
+        found.map(|link| vec![link.clone()]).ok_or_else(|| {
+            format!(
+                "interface:{what}: there is no such card, but {}; \
+                 write its name or address, or interface:auto",
+                there.join(", ")
+            )
+        })
+    };
+    match wanted {
+        Interface::Name(name) => named(name.clone(), links.iter().find(|l| l.name == *name)),
+        Interface::Mac(mac) => named(mac_text(*mac), links.iter().find(|l| l.mac == *mac)),
+        Interface::Auto => {
+            let booted = links.iter().find(|l| Some(l.mac) == boot_interface);
+            Ok(booted.map_or_else(|| links.to_vec(), |link| vec![link.clone()]))
+        }
+    }
+}
+
+/// Brings the cards up and waits until one has a link. Returns those that have one.
+///
+/// # Errors
+/// No link within `limit`.
+pub(crate) fn with_carrier(
+    root: &Root,
+    links: &[Link],
+    limit: Duration,
+) -> Result<Vec<Link>, Fate> {
+    for link in links {
+        if let Err(error) = netlink::link_up(link.index) {
+            say(&format!("{link}: cannot bring it up: {error}"));
+        }
+    }
+    let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+    let names = names.join(", ");
+    let started = Instant::now();
+    let mut said = false;
+    loop {
+        let ready: Vec<Link> = links
+            .iter()
+            .filter(|link| link.has_carrier(root))
+            .cloned()
+            .collect();
+        if !ready.is_empty() {
+            return Ok(ready);
+        }
+        if started.elapsed() >= limit {
+            let seconds = limit.as_secs();
+            return Err(Fate::retry(format!(
+                "no link on {names} within {seconds} s; check cable and switch"
+            )));
+        }
+        if started.elapsed() >= WORD && !said {
+            say(&format!("waiting for a link on {names}"));
+            said = true;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(root: &Root, name: &str, index: u32, mac: &str) {
+        let folder = root.join(format!("/sys/class/net/{name}"));
+        fs::create_dir_all(folder.join("device")).unwrap();
+        for (file, text) in [
+            ("type", "1\n"),
+            ("ifindex", &format!("{index}\n")),
+            ("address", &format!("{mac}\n")),
+        ] {
+            fs::write(folder.join(file), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn cards_are_found_and_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        assert!(all(&root).is_empty());
+        card(&root, "eth1", 3, "52:54:00:00:00:02");
+        card(&root, "eth0", 2, "52:54:00:00:00:01");
+        card(&root, "lo", 1, "00:00:00:00:00:00");
+        fs::write(root.join("/sys/class/net/lo/type"), "772\n").unwrap();
+        card(&root, "wlan0", 4, "52:54:00:00:00:03");
+        fs::create_dir(root.join("/sys/class/net/wlan0/wireless")).unwrap();
+        let links = all(&root);
+        let names: Vec<&str> = links.iter().map(|l| l.name.as_str()).collect();
+        assert_eq!(names, ["eth0", "eth1"]);
+
+        let choose = |wanted, booted| candidates(&links, &wanted, booted);
+        assert_eq!(choose(Interface::Auto, None).unwrap().len(), 2);
+        let second = Some([0x52, 0x54, 0, 0, 0, 2]);
+        assert_eq!(choose(Interface::Auto, second).unwrap()[0].name, "eth1");
+        assert_eq!(choose(Interface::Auto, Some([9; 6])).unwrap().len(), 2);
+        let mac = Interface::Mac([0x52, 0x54, 0, 0, 0, 2]);
+        assert_eq!(choose(mac, None).unwrap()[0].name, "eth1");
+        let error = choose(Interface::Name("eth7".into()), None).unwrap_err();
+        assert!(
+            error.starts_with("interface:eth7: there is no such card, but eth0 (52:54"),
+            "{error}"
+        );
+    }
+}

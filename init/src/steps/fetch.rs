@@ -1,0 +1,214 @@
+//! Stage 2 from its server into memory, with length and digest checked.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use goldring_contract::bootargs::Method;
+use goldring_contract::limits::FETCH_SILENCE;
+use goldring_contract::paths;
+use goldring_sys::mount::{Access, Mounted};
+use goldring_transfer::fetch::{FetchError, Progress, into_file};
+use goldring_transfer::http::{self, HttpError, Url};
+
+use crate::console::say;
+use crate::ctx::Ctx;
+use crate::fate::{Fate, chain};
+
+/// Between two lines of progress.
+const BEAT: Duration = Duration::from_secs(2);
+/// What the system needs beside stage 2, in bytes.
+const ELBOW_ROOM: u64 = 48 << 20;
+
+/// Fetches it.
+pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
+    let url = address(ctx)?;
+    if ctx.dry_run {
+        say(&format!("would fetch {url}"));
+        return Ok(());
+    }
+    say(&format!("fetching {url}"));
+    let mut body = http::get(&url, FETCH_SILENCE).map_err(|error| unreachable(&error))?;
+    let length = body.length;
+    check_size(ctx, &url, length)?;
+    let file = ctx.root.join(paths::STAGE2_FILE);
+    prepare(ctx, &file)?;
+    let mut beat = Beat::new();
+    let digest = into_file(&mut body, length, &file, FETCH_SILENCE, &mut |progress| {
+        beat.progress(progress);
+    })
+    .map_err(|error| broken(&url, &error))?;
+    check_digest(ctx, &url, &digest)?;
+    ctx.handover.server = Some(url.host);
+    Ok(())
+}
+
+/// Where stage 2 is.
+fn address(ctx: &Ctx) -> Result<Url, Fate> {
+    let automatic = ctx.automatic()?;
+    if automatic.method != Method::Http {
+        return Err(Fate::reboot(format!(
+            "method:{} is not in this version yet; use method:http",
+            automatic.method
+        )));
+    }
+    let server = automatic.server.as_ref().or(ctx.boot_server.as_ref());
+    let server = server.ok_or_else(|| {
+        Fate::reboot("no server: DHCP named none; add server:ADDRESS to automatic=")
+    })?;
+    Url::new(server, &automatic.directory, paths::STAGE2_ON_SERVER)
+        .map_err(|error| Fate::reboot(chain(&error)))
+}
+
+fn unreachable(error: &HttpError) -> Fate {
+    match error {
+        HttpError::Status { code: 404, url, .. } => {
+            let path = url.path.trim_start_matches('/');
+            Fate::retry(format!("{error}: {path} below the web server's folder"))
+        }
+        HttpError::Server(_) | HttpError::NoLength(_) => Fate::reboot(chain(error)),
+        _ => Fate::retry(chain(error)),
+    }
+}
+
+fn broken(url: &Url, error: &FetchError) -> Fate {
+    let line = format!("{url}: {}", chain(error));
+    match error {
+        FetchError::Write { .. } => Fate::reboot(format!("{line}; give the node more memory")),
+        _ => Fate::retry(line),
+    }
+}
+
+/// Compares the announced length with the manifest and with the memory, before anything
+/// is fetched in vain.
+fn check_size(ctx: &Ctx, url: &Url, length: u64) -> Result<(), Fate> {
+    if let Some(manifest) = &ctx.manifest {
+        if !ctx.args.any_stage2 && manifest.stage2_size != length {
+            return Err(Fate::reboot(format!(
+                "{url} is {length} bytes long, but this all.rdz was made with one of {} bytes; {}",
+                manifest.stage2_size, SAME_BUILD
+            )));
+        }
+    }
+    let text = fs::read_to_string(ctx.root.join("/proc/meminfo")).unwrap_or_default();
+    match available(&text) {
+        Some(free) if free < length.saturating_add(ELBOW_ROOM) => Err(Fate::reboot(format!(
+            "not enough memory: rescue.clp has {} MB and the system needs {} MB more, \
+             but only {} MB are free; give the node more memory",
+            length >> 20,
+            ELBOW_ROOM >> 20,
+            free >> 20
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const SAME_BUILD: &str = "copy both from the same build, or add stage2_digest=off";
+
+fn check_digest(ctx: &Ctx, url: &Url, digest: &str) -> Result<(), Fate> {
+    match &ctx.manifest {
+        Some(manifest) if manifest.stage2_sha256 != digest => {
+            if ctx.args.any_stage2 {
+                say(&format!(
+                    "stage2_digest=off: taking {}… as it is",
+                    short(digest)
+                ));
+                return Ok(());
+            }
+            Err(Fate::reboot(format!(
+                "{url} has the digest {}…, not {}…: this rescue.clp was not made with this \
+                 all.rdz; {SAME_BUILD}",
+                short(digest),
+                short(&manifest.stage2_sha256)
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes (proc_meminfo(5)).
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
+}
+
+/// Mounts the memory that will hold stage 2 and what it writes.
+fn prepare(ctx: &mut Ctx, file: &Path) -> Result<(), Fate> {
+    if ctx.store.is_some() {
+        return Ok(());
+    }
+    let folder = file.parent().unwrap_or(file);
+    let source = Path::new("tmpfs");
+    // What does not fit was refused by its size; half of the memory, the default, would
+    // refuse too much.
+    let mounted = Mounted::new(
+        source,
+        folder,
+        "tmpfs",
+        Access::ReadWrite,
+        "size=95%,mode=0755",
+    )
+    .map_err(|error| Fate::reboot(format!("mounting {}: {error}", folder.display())))?;
+    ctx.store = Some(mounted);
+    Ok(())
+}
+
+/// Lines of progress, not too many for a serial console.
+struct Beat {
+    last: Instant,
+}
+
+impl Beat {
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+        }
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        let done = progress.bytes == progress.total;
+        if done || self.last.elapsed() >= BEAT {
+            self.last = Instant::now();
+            say(&line(progress));
+        }
+    }
+}
+
+/// `stage 2: 35.5 of 71.0 MB (50 %), 11.2 MB/s`.
+fn line(progress: Progress) -> String {
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let seconds = progress.elapsed.as_secs_f64().max(0.001);
+    format!(
+        "stage 2: {:.1} of {:.1} MB ({} %), {:.1} MB/s",
+        megabytes(progress.bytes),
+        megabytes(progress.total),
+        progress.bytes.saturating_mul(100) / progress.total.max(1),
+        megabytes(progress.bytes) / seconds
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_progress_are_read_and_written() {
+        let text = "MemTotal:  1000 kB\nMemAvailable:    500 kB\n";
+        assert_eq!(available(text), Some(512_000));
+        assert_eq!(available("MemAvailable: many kB\n"), None);
+        assert_eq!(available(""), None);
+        let half = Progress {
+            bytes: 35_500_000,
+            total: 71_000_000,
+            elapsed: Duration::from_secs(5),
+        };
+        assert_eq!(line(half), "stage 2: 35.5 of 71.0 MB (50 %), 7.1 MB/s");
+    }
+}
