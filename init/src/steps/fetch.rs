@@ -82,13 +82,14 @@ fn broken(url: &Url, error: &FetchError) -> Fate {
 /// Compares the announced length with the manifest and with the memory, before anything
 /// is fetched in vain.
 fn check_size(ctx: &Ctx, url: &Url, length: u64) -> Result<(), Fate> {
-    if let Some(manifest) = &ctx.manifest {
-        if !ctx.args.any_stage2 && manifest.stage2_size != length {
-            return Err(Fate::reboot(format!(
-                "{url} is {length} bytes long, but this all.rdz was made with one of {} bytes; {}",
-                manifest.stage2_size, SAME_BUILD
-            )));
-        }
+    if let Some(manifest) = &ctx.manifest
+        && !ctx.args.any_stage2
+        && manifest.stage2_size != length
+    {
+        return Err(Fate::reboot(format!(
+            "{url} is {length} bytes long, but this all.rdz was made with one of {} bytes; {}",
+            manifest.stage2_size, SAME_BUILD
+        )));
     }
     let text = fs::read_to_string(ctx.root.join("/proc/meminfo")).unwrap_or_default();
     match available(&text) {

@@ -60,10 +60,10 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
             ctx.handover.address = Some(ip);
         }
     }
-    if let Some(name) = &ctx.handover.hostname {
-        if let Err(error) = process::set_hostname(name) {
-            say(&format!("cannot take the name {name}: {error}"));
-        }
+    if let Some(name) = &ctx.handover.hostname
+        && let Err(error) = process::set_hostname(name)
+    {
+        say(&format!("cannot take the name {name}: {error}"));
     }
     console::milestone(Milestone::AddressBound);
     Ok(())
@@ -147,13 +147,13 @@ fn apply(root: &Root, card: &Link, lease: &Lease, domain: Option<&str>) -> Resul
             )),
         }
     }
-    if let Some(mtu) = lease.mtu {
-        if let Err(error) = netlink::set_mtu(card.index, mtu.into()) {
-            say(&format!(
-                "{}: cannot take the MTU {mtu}: {error}",
-                card.name
-            ));
-        }
+    if let Some(mtu) = lease.mtu
+        && let Err(error) = netlink::set_mtu(card.index, mtu.into())
+    {
+        say(&format!(
+            "{}: cannot take the MTU {mtu}: {error}",
+            card.name
+        ));
     }
     if let Some(server) = &lease.boot_server {
         let _ = write!(line, ", boot server {server}");
