@@ -1,1 +1,7 @@
-//! See ARCHITECTURE.md.
+//! Disks as sources and targets: what a path is, who uses it, and how it is written
+//! so that a disk that is not whole does not look bootable.
+
+pub mod source;
+pub mod target;
+pub mod users;
+pub mod writer;

@@ -1,3 +1,5 @@
-//! See ARCHITECTURE.md.
+//! Sockets and threads around the wire protocols, the pump that moves the data, and
+//! the fetchers of stage 2.
+
 pub mod fetch;
 pub mod http;

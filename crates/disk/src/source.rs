@@ -1,0 +1,103 @@
+//! What the golden node reads: a file, partition or disk, or a pipe.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::num::NonZeroU64;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use goldring_contract::Root;
+use rustix::fs::{Advice, fadvise};
+
+use crate::users::{self, DeviceNumber, User};
+
+/// How much is read before what was read is given back to the system.
+const STEP: u64 = 16 << 20;
+
+/// An input, read once from its beginning, without pushing everything else out of
+/// memory.
+#[derive(Debug)]
+pub struct Source {
+    file: File,
+    /// How many bytes there are; unknown for a pipe.
+    pub size: Option<u64>,
+    /// Who uses it meanwhile: what is copied may change while it is read.
+    pub users: Vec<User>,
+    position: u64,
+    dropped: u64,
+}
+
+/// An input that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A folder.
+    #[error("the infile {0} is a folder; name a disk, a partition or a file")]
+    Folder(String),
+    /// The system refused.
+    #[error("opening the infile {path}")]
+    Io {
+        /// The path.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Source {
+    /// Opens `path`.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub fn open(root: &Root, path: &Path) -> Result<Self, SourceError> {
+        let shown = || path.display().to_string();
+        let io = |source| SourceError::Io { path: shown(), source };
+        let file = File::open(root.join(path)).map_err(io)?;
+        let meta = file.metadata().map_err(io)?;
+        if meta.is_dir() {
+            return Err(SourceError::Folder(shown()));
+        }
+        let mut users = Vec::new();
+        let size = if meta.file_type().is_block_device() {
+            let number = DeviceNumber::from_raw(meta.rdev());
+            users = users::of_device(root, number).unwrap_or_default();
+            Some(goldring_sys::block::size(&file).map_err(io)?)
+        } else {
+            meta.is_file().then_some(meta.len())
+        };
+        // Advice only.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
+        Ok(Self {
+            file,
+            size,
+            users: users.into_iter().filter(|user| writes(root, user)).collect(),
+            position: 0,
+            dropped: 0,
+        })
+    }
+}
+
+/// A file system that is mounted read-only changes nothing.
+fn writes(root: &Root, user: &User) -> bool {
+    let User::Mount { place, .. } = user else {
+        return true;
+    };
+    let text = fs::read_to_string(root.join("/proc/self/mounts")).unwrap_or_default();
+    !text.lines().any(|line| {
+        let mut words = line.split(' ').skip(1);
+        words.next() == Some(place) && words.nth(1).is_some_and(|o| o.split(',').any(|o| o == "ro"))
+    })
+}
+
+impl Read for Source {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buf)?;
+        self.position += n as u64;
+        if self.position - self.dropped >= STEP {
+            let len = NonZeroU64::new(self.position - self.dropped);
+            // Advice only.
+            let _ = fadvise(&self.file, self.dropped, len, Advice::DontNeed);
+            self.dropped = self.position;
+        }
+        Ok(n)
+    }
+}

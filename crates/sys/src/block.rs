@@ -1,0 +1,76 @@
+//! Block devices: size, partition table, buffers, write-back.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::ioctl;
+
+/// `BLKRRPART` (linux/fs.h): read the partition table again.
+type RereadPartitions = ioctl::NoArg<0x125f>;
+/// `BLKFLSBUF` (linux/fs.h): write and forget cached blocks.
+type FlushBuffers = ioctl::NoArg<0x1261>;
+/// `BLKGETSIZE64` (linux/fs.h): the size in bytes.
+type GetSize = ioctl::Getter<{ ioctl::opcode::read::<usize>(0x12, 114) }, u64>;
+
+/// The size of a block device in bytes.
+///
+/// # Errors
+/// The file is no block device.
+pub fn size(device: impl AsFd) -> io::Result<u64> {
+    // SAFETY: BLKGETSIZE64 writes one u64 to the address that `Getter` gives it, which
+    // is room for a u64; the opcode encodes size_t for historical reasons. No safe
+    // call exists in std, rustix or nix.
+    let size = unsafe { ioctl::ioctl(device, GetSize::new()) }?;
+    Ok(size)
+}
+
+/// Makes the kernel read the partition table of a whole disk again.
+///
+/// # Errors
+/// `EBUSY` while a partition is in use, `EINVAL` for a partition, `ENOTTY` for a file.
+pub fn reread_partitions(device: impl AsFd) -> io::Result<()> {
+    // SAFETY: BLKRRPART takes no argument and touches no memory of this process. No
+    // safe call exists in std, rustix or nix.
+    unsafe { ioctl::ioctl(device, RereadPartitions::new()) }?;
+    Ok(())
+}
+
+/// Writes the cached blocks of a device and forgets them.
+///
+/// # Errors
+/// `EACCES` without the right to administer, `ENOTTY` for a file.
+pub fn flush_buffers(device: impl AsFd) -> io::Result<()> {
+    // SAFETY: BLKFLSBUF takes no argument and touches no memory of this process. No
+    // safe call exists in std, rustix or nix.
+    unsafe { ioctl::ioctl(device, FlushBuffers::new()) }?;
+    Ok(())
+}
+
+/// Starts to write what is cached of a range, without waiting for it.
+///
+/// # Errors
+/// `ESPIPE` for a pipe, `EIO` when an earlier write failed.
+pub fn start_writeback(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    sync_range(file, (offset, len), nix::libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Waits until what is cached of a range is written.
+///
+/// # Errors
+/// As [`start_writeback`].
+pub fn wait_writeback(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    let flags = nix::libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | nix::libc::SYNC_FILE_RANGE_WRITE
+        | nix::libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_range(file, (offset, len), flags)
+}
+
+fn sync_range(file: impl AsFd, (offset, len): (u64, u64), flags: u32) -> io::Result<()> {
+    let signed = |n: u64| i64::try_from(n).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let (offset, len) = (signed(offset)?, signed(len)?);
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: sync_file_range takes numbers only; the descriptor is open, because
+    // `file` is borrowed for the call. No safe call exists in std, rustix or nix.
+    let result = unsafe { nix::libc::sync_file_range(fd, offset, len, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,247 @@
+//! The configuration: what it says, and the text that travels.
+//!
+//! Grammar of dolly 0.2 to 0.64. Reading is liberal (CRLF, tabs, comments with `#`,
+//! blank lines, indentation, keywords in any order); what is written is canonical,
+//! because that text goes to old readers.
+
+use std::fmt;
+
+use super::SEGMENT;
+use super::draft::{Draft, Reading};
+
+/// The longest text that may travel: an old reader gives up at 4096 bytes.
+pub const TEXT_MAX: usize = 4095;
+/// The longest text that every old reader gets in one piece.
+pub const TEXT_SAFE: usize = 1400;
+/// The most clients that dolly 0.57 accepts.
+pub const CLIENTS_MAX: usize = 10_000;
+/// The most children of one computer: old ones have room for eight.
+pub const FANOUT_MAX: usize = 8;
+
+/// What is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// A file, partition or disk.
+    File {
+        /// Read by the server.
+        input: Source,
+        /// Written by each client.
+        output: Output,
+    },
+    /// `dummy`: data from nowhere, to measure the network.
+    Dummy {
+        /// How much, in units of 1 MiB; without it as long as the operator says.
+        megabytes: Option<u64>,
+    },
+}
+
+/// The `infile` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The path on the server.
+    pub path: String,
+    /// `compressed`: the clients unpack what they get.
+    pub compressed: bool,
+    /// `split`: read `path_0`, `path_1` and so on.
+    pub split: bool,
+}
+
+/// The `outfile` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The path on each client.
+    pub path: String,
+    /// `compressed`: the server packs what it sends.
+    pub compressed: bool,
+    /// `split N`: write parts of N bytes.
+    pub split: Option<u64>,
+}
+
+/// The `add` or `add2` line: more than one network at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Networks {
+    /// `add2`: the names are put before the first digit of a host name, not behind it.
+    pub infix: bool,
+    /// How many networks besides the first.
+    pub count: usize,
+    /// What makes a host's name on each of them.
+    pub names: Vec<String>,
+}
+
+/// A configuration of a ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What is copied.
+    pub payload: Payload,
+    /// `segsize`: the size of a TCP segment; of no use since years, kept for the text.
+    pub segsize: Option<u32>,
+    /// `add`, `add2`.
+    pub networks: Option<Networks>,
+    /// How many children each computer feeds; 1 is a chain.
+    pub fanout: usize,
+    /// `hyphennormal`: a `-` in a name means nothing.
+    pub hyphen_normal: bool,
+    /// The golden node.
+    pub server: String,
+    /// The first client as written; old ones only look whether the line is there.
+    pub first_client: String,
+    /// The last client: whoever has this name feeds nobody.
+    pub last_client: String,
+    /// The clients in their order.
+    pub clients: Vec<String>,
+}
+
+/// A configuration that cannot be used: where, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {complaint}")]
+pub struct ConfigError {
+    /// Counted from 1.
+    pub line: usize,
+    /// One sentence, with the remedy.
+    pub complaint: String,
+}
+
+/// The text as it goes to the clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The bytes, LF only.
+    pub bytes: Vec<u8>,
+    /// What the operator should know about it.
+    pub warning: Option<String>,
+}
+
+/// A text that no old reader would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the configuration is {0} bytes long and may have {TEXT_MAX}; use shorter names, or clone in two runs"
+)]
+pub struct TextTooLong(pub usize);
+
+impl Config {
+    /// Reads an operator's file, strictly: whatever the old programs mishandle is an
+    /// error with its line.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        Draft::read(text, Reading::Operator)?.finish()
+    }
+
+    /// As [`Config::parse`], from a file's bytes.
+    ///
+    /// # Errors
+    /// The first fault, also one of the encoding.
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text),
+            Err(error) => Err(ConfigError {
+                line: 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count(),
+                complaint: "here is a character that is not UTF-8; write names in plain ASCII"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Reads what came from a parent. Oddities that old clients accept are accepted:
+    /// what the server could not do is the server's concern.
+    ///
+    /// # Errors
+    /// A text from which a client cannot learn its part.
+    pub fn received(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let text = String::from_utf8_lossy(bytes);
+        Draft::read(&text, Reading::Client)?.finish()
+    }
+
+    /// The text that travels: canonical, never of a size that makes an old reader wait
+    /// for more.
+    ///
+    /// # Errors
+    /// More than [`TEXT_MAX`] bytes.
+    pub fn text(&self) -> Result<Text, TextTooLong> {
+        let mut bytes = self.to_string().into_bytes();
+        pad(&mut bytes);
+        if bytes.len() > TEXT_MAX {
+            return Err(TextTooLong(bytes.len()));
+        }
+        let warning = (bytes.len() > TEXT_SAFE).then(|| {
+            format!(
+                "the configuration is {} bytes long; dolly 0.57 gets more than {TEXT_SAFE} only over links with an MTU of 1500",
+                bytes.len()
+            )
+        });
+        Ok(Text { bytes, warning })
+    }
+
+    /// Whether the client at `place` has no children: by the shape of the tree, or
+    /// because it is the `lastclient`.
+    pub fn children_of(&self, place: usize) -> std::ops::Range<usize> {
+        if self.clients.get(place) == Some(&self.last_client) {
+            return 0..0;
+        }
+        super::topology::of_client(place, self.clients.len(), self.fanout)
+    }
+}
+
+/// Makes sure that an old reader, which reads on when exactly one segment came, does
+/// not wait for bytes that never come. What follows `endconfig` is ignored.
+pub fn pad(text: &mut Vec<u8>) {
+    if !text.is_empty() && text.len().is_multiple_of(SEGMENT) {
+        text.push(b'\n');
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.payload {
+            Payload::File { input, output } => write!(f, "{input}{output}")?,
+            Payload::Dummy { megabytes: None } => writeln!(f, "dummy")?,
+            Payload::Dummy { megabytes: Some(n) } => writeln!(f, "dummy {n}")?,
+        }
+        if let Some(size) = self.segsize {
+            writeln!(f, "segsize {size}")?;
+        }
+        if let Some(networks) = &self.networks {
+            let word = if networks.infix { "add2" } else { "add" };
+            writeln!(f, "{word} {}:{}", networks.count, networks.names.join(":"))?;
+        }
+        if self.fanout != 1 {
+            writeln!(f, "fanout {}", self.fanout)?;
+        }
+        if self.hyphen_normal {
+            writeln!(f, "hyphennormal")?;
+        }
+        writeln!(f, "server {}", self.server)?;
+        writeln!(f, "firstclient {}", self.first_client)?;
+        writeln!(f, "lastclient {}", self.last_client)?;
+        writeln!(f, "clients {}", self.clients.len())?;
+        for client in &self.clients {
+            writeln!(f, "{client}")?;
+        }
+        writeln!(f, "endconfig")
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = if self.compressed { "compressed " } else { "" };
+        let behind = if self.split { " split" } else { "" };
+        writeln!(f, "{before}infile {}{behind}", self.path)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = if self.compressed { "compressed " } else { "" };
+        write!(f, "{before}outfile {}", self.path)?;
+        if let Some(size) = self.split {
+            // Old readers know K to T as powers of 1024; the largest one that divides.
+            let units = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
+            let unit = units
+                .iter()
+                .find(|(_, shift)| size != 0 && size.trailing_zeros() >= *shift);
+            let (letter, shift) = unit.copied().unwrap_or(("", 0));
+            write!(f, " split {}{letter}", size >> shift)?;
+        }
+        writeln!(f)
+    }
+}
