@@ -1,2 +1,26 @@
-//! See ARCHITECTURE.md.
-fn main() {}
+//! `goldring`: everything a person or a node runs. What it does is chosen by the first
+//! word, or by the name under which it was started.
+
+mod cli;
+mod dolly;
+mod fault;
+mod node;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse_from(cli::by_name(std::env::args_os()));
+    let result = match cli.command {
+        cli::Command::Dolly(args) => dolly::run(&args),
+        cli::Command::Node(args) => node::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("goldring: {}", fault::chain(&error));
+            fault::exit_code(&error)
+        }
+    }
+}

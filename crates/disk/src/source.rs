@@ -50,7 +50,10 @@ impl Source {
     /// It is not there, or cannot be read.
     pub fn open(root: &Root, path: &Path) -> Result<Self, SourceError> {
         let shown = || path.display().to_string();
-        let io = |source| SourceError::Io { path: shown(), source };
+        let io = |source| SourceError::Io {
+            path: shown(),
+            source,
+        };
         let file = File::open(root.join(path)).map_err(io)?;
         let meta = file.metadata().map_err(io)?;
         if meta.is_dir() {
@@ -69,7 +72,10 @@ impl Source {
         Ok(Self {
             file,
             size,
-            users: users.into_iter().filter(|user| writes(root, user)).collect(),
+            users: users
+                .into_iter()
+                .filter(|user| writes(root, user))
+                .collect(),
             position: 0,
             dropped: 0,
         })
@@ -84,7 +90,10 @@ fn writes(root: &Root, user: &User) -> bool {
     let text = fs::read_to_string(root.join("/proc/self/mounts")).unwrap_or_default();
     !text.lines().any(|line| {
         let mut words = line.split(' ').skip(1);
-        words.next() == Some(place) && words.nth(1).is_some_and(|o| o.split(',').any(|o| o == "ro"))
+        words.next() == Some(place)
+            && words
+                .nth(1)
+                .is_some_and(|o| o.split(',').any(|o| o == "ro"))
     })
 }
 

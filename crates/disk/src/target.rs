@@ -60,13 +60,17 @@ pub enum TargetError {
         users: String,
     },
     /// The kernel says that it is in use, and nobody is to be found.
-    #[error("{0} is in use by something that neither mounts, swap nor sysfs show; free it, then start again")]
+    #[error(
+        "{0} is in use by something that neither mounts, swap nor sysfs show; free it, then start again"
+    )]
     Busy(String),
     /// A folder and other things without room for data.
     #[error("{0} is neither a disk, a partition nor a file; name one in the outfile line")]
     Unusable(String),
     /// The input does not fit.
-    #[error("{path} has {size} bytes, {missing} too few for the {total} bytes to come; use a larger one, or a smaller input")]
+    #[error(
+        "{path} has {size} bytes, {missing} too few for the {total} bytes to come; use a larger one, or a smaller input"
+    )]
     TooSmall {
         /// The path.
         path: String,
@@ -123,7 +127,11 @@ impl Target {
             .map_err(|source| io_error("opening", &shown, source))?;
         Ok(Self {
             path: path.to_owned(),
-            kind: if kind.is_file() { Kind::File } else { Kind::Stream },
+            kind: if kind.is_file() {
+                Kind::File
+            } else {
+                Kind::Stream
+            },
             file,
         })
     }
@@ -169,8 +177,14 @@ impl Target {
             })?;
         let size = goldring_sys::block::size(&file)
             .map_err(|source| io_error("asking for the size of", &shown, source))?;
-        let part = root.join(format!("/sys/dev/block/{number}/partition")).exists();
-        let kind = if part { Kind::Partition { size } } else { Kind::Disk { size } };
+        let part = root
+            .join(format!("/sys/dev/block/{number}/partition"))
+            .exists();
+        let kind = if part {
+            Kind::Partition { size }
+        } else {
+            Kind::Disk { size }
+        };
         Ok(Self {
             path: path.to_owned(),
             kind,
@@ -180,27 +194,49 @@ impl Target {
 
     fn refuse_swap_file(root: &Root, path: &Path, shown: &str) -> Result<(), TargetError> {
         let swaps = fs::read_to_string(root.join("/proc/swaps")).unwrap_or_default();
-        if users::parse_swaps(&swaps).iter().any(|swap| Path::new(swap) == path) {
+        if users::parse_swaps(&swaps)
+            .iter()
+            .any(|swap| Path::new(swap) == path)
+        {
             let device = shown.to_owned();
             return Err(in_use(shown.to_owned(), &[User::Swap { device }]));
         }
         Ok(())
     }
 
+    /// How much fits, to be asked while somebody else writes.
+    pub fn room(&self) -> Room {
+        let path = self.path.display().to_string();
+        match self.kind {
+            Kind::Disk { size } | Kind::Partition { size } => Room {
+                path,
+                size: Some(size),
+            },
+            _ => Room { path, size: None },
+        }
+    }
+}
+
+/// How much fits on a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    path: String,
+    size: Option<u64>,
+}
+
+impl Room {
     /// Whether `total` bytes fit.
     ///
     /// # Errors
     /// They do not.
     pub fn check(&self, total: u64) -> Result<(), TargetError> {
-        match self.kind {
-            Kind::Disk { size } | Kind::Partition { size } if size < total => {
-                Err(TargetError::TooSmall {
-                    path: self.path.display().to_string(),
-                    size,
-                    total,
-                    missing: total - size,
-                })
-            }
+        match self.size {
+            Some(size) if size < total => Err(TargetError::TooSmall {
+                path: self.path.clone(),
+                size,
+                total,
+                missing: total - size,
+            }),
             _ => Ok(()),
         }
     }
@@ -215,7 +251,10 @@ pub fn disks_sentence(root: &Root) -> String {
     if disks.is_empty() {
         "no disk is here at all: its driver is missing, or the disk".to_owned()
     } else {
-        format!("the disks here are {}; name one in the outfile line", disks.join(", "))
+        format!(
+            "the disks here are {}; name one in the outfile line",
+            disks.join(", ")
+        )
     }
 }
 
@@ -262,7 +301,9 @@ mod tests {
         let root = Root::at(dir.path());
         fs::create_dir_all(root.join("/sys/class/block/sdb")).unwrap();
         fs::write(root.join("/sys/class/block/sdb/size"), "976773168\n").unwrap();
-        let error = Target::open(&root, Path::new("/dev/sda")).unwrap_err().to_string();
+        let error = Target::open(&root, Path::new("/dev/sda"))
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "/dev/sda does not exist on this computer; the disks here are /dev/sdb (500.1 GB); name one in the outfile line"

@@ -215,7 +215,11 @@ pub fn of_device(root: &Root, number: DeviceNumber) -> io::Result<Vec<User>> {
 /// are sda (500.1 GB), sdb (8.0 GB)". Memory disks and empty loop devices are left out.
 pub fn disks(root: &Root) -> Vec<(String, u64)> {
     let mut disks = Vec::new();
-    for entry in fs::read_dir(root.join("/sys/class/block")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(root.join("/sys/class/block"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         let sectors = fs::read_to_string(path.join("size")).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
-use crate::target::{Kind, Target, TargetError};
+use crate::target::{Kind, Target};
 
 /// How much of the beginning is held back.
 pub const HELD: usize = 1 << 20;
@@ -64,14 +64,6 @@ impl Writer {
             started: 0,
             finished: false,
         }
-    }
-
-    /// Whether `total` bytes fit.
-    ///
-    /// # Errors
-    /// They do not.
-    pub fn check(&self, total: u64) -> Result<(), TargetError> {
-        self.target.check(total)
     }
 
     /// Writes what was held back and syncs, in this order: the rest, then the
@@ -203,7 +195,13 @@ mod tests {
             writer.write_all(piece).unwrap();
         }
         if new > 0 {
-            assert!(fs::read(root.join("/t")).unwrap().iter().take(HELD.min(old)).all(|b| *b == 9));
+            assert!(
+                fs::read(root.join("/t"))
+                    .unwrap()
+                    .iter()
+                    .take(HELD.min(old))
+                    .all(|b| *b == 9)
+            );
         }
         writer.finish().unwrap();
         let got = fs::read(root.join("/t")).unwrap();

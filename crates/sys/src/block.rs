@@ -66,11 +66,16 @@ pub fn wait_writeback(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> 
 }
 
 fn sync_range(file: impl AsFd, (offset, len): (u64, u64), flags: u32) -> io::Result<()> {
-    let signed = |n: u64| i64::try_from(n).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let signed =
+        |n: u64| i64::try_from(n).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let (offset, len) = (signed(offset)?, signed(len)?);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: sync_file_range takes numbers only; the descriptor is open, because
     // `file` is borrowed for the call. No safe call exists in std, rustix or nix.
     let result = unsafe { nix::libc::sync_file_range(fd, offset, len, flags) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

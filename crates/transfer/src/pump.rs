@@ -55,8 +55,10 @@ pub enum LaneState {
     Running,
     /// It has everything, and its sink finished.
     Finished,
+    /// It stopped because somebody else failed.
+    Stopped,
     /// It failed, with what the system said.
-    Failed(String),
+    Failed(io::ErrorKind, String),
 }
 
 /// A look at a lane.
@@ -257,7 +259,9 @@ impl Feeder {
             len: len.min(BUFFER),
             home: self.home.clone(),
         });
-        self.shared.fed.fetch_add(piece.len as u64, Ordering::AcqRel);
+        self.shared
+            .fed
+            .fetch_add(piece.len as u64, Ordering::AcqRel);
         for queue in &self.queues {
             queue.send(Arc::clone(&piece)).map_err(|_| Stopped)?;
         }
@@ -293,8 +297,8 @@ fn run_lane(mut sink: Box<dyn Sink>, pieces: &Receiver<Piece>, all: &Shared, own
     let result = drain(sink.as_mut(), pieces, all, own);
     let state = match result {
         Ok(true) => LaneState::Finished,
-        Ok(false) => LaneState::Failed("stopped".to_owned()),
-        Err(error) => LaneState::Failed(error.to_string()),
+        Ok(false) => LaneState::Stopped,
+        Err(error) => LaneState::Failed(error.kind(), error.to_string()),
     };
     *lock(&own.state) = state;
 }

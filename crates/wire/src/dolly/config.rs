@@ -135,7 +135,10 @@ impl Config {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::parse(text),
             Err(error) => Err(ConfigError {
-                line: 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count(),
+                line: 1 + bytes[..error.valid_up_to()]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count(),
                 complaint: "here is a character that is not UTF-8; write names in plain ASCII"
                     .to_owned(),
             }),

@@ -70,7 +70,10 @@ fn set<T>(slot: &mut Option<At<T>>, line: usize, keyword: &str, value: T) -> Res
     if let Some(first) = slot {
         return fault(
             line,
-            format!("a second {keyword} line, the first is line {}; remove one", first.line),
+            format!(
+                "a second {keyword} line, the first is line {}; remove one",
+                first.line
+            ),
         );
     }
     *slot = Some(At { line, value });
@@ -135,7 +138,10 @@ impl Draft {
         }
         fault(
             line,
-            format!("{:?} is more than one name; write one client on each line", words.join(" ")),
+            format!(
+                "{:?} is more than one name; write one client on each line",
+                words.join(" ")
+            ),
         )
     }
 
@@ -153,7 +159,12 @@ impl Draft {
             }
             "segsize" => {
                 let size = number(line, "segsize", self.value(line, words)?, 88, 32_767)?;
-                set(&mut self.segsize, line, "segsize", u32::try_from(size).unwrap_or(0))
+                set(
+                    &mut self.segsize,
+                    line,
+                    "segsize",
+                    u32::try_from(size).unwrap_or(0),
+                )
             }
             "add" | "add2" => {
                 let networks = networks(line, words[0], self.value(line, words)?)?;
@@ -162,7 +173,12 @@ impl Draft {
             "fanout" => {
                 let max = FANOUT_MAX as u64;
                 let n = number(line, "fanout", self.value(line, words)?, 1, max)?;
-                set(&mut self.fanout, line, "fanout", usize::try_from(n).unwrap_or(1))
+                set(
+                    &mut self.fanout,
+                    line,
+                    "fanout",
+                    usize::try_from(n).unwrap_or(1),
+                )
             }
             "server" | "firstclient" | "lastclient" => {
                 let value = self.value(line, words)?.to_owned();
@@ -176,7 +192,12 @@ impl Draft {
             "clients" => {
                 let max = CLIENTS_MAX as u64;
                 let n = number(line, "clients", self.value(line, words)?, 1, max)?;
-                set(&mut self.count, line, "clients", usize::try_from(n).unwrap_or(0))
+                set(
+                    &mut self.count,
+                    line,
+                    "clients",
+                    usize::try_from(n).unwrap_or(0),
+                )
             }
             other => self.other(line, other),
         }
@@ -252,7 +273,16 @@ impl Draft {
         let split = words.get(2) == Some(&"split");
         self.no_more(line, words, if split { 3 } else { 2 })?;
         let path = (*path).to_owned();
-        set(&mut self.input, line, "infile", Source { path, compressed, split })
+        set(
+            &mut self.input,
+            line,
+            "infile",
+            Source {
+                path,
+                compressed,
+                split,
+            },
+        )
     }
 
     fn outfile(&mut self, line: usize, words: &[&str], compressed: bool) -> Result<()> {
@@ -268,7 +298,16 @@ impl Draft {
         };
         self.no_more(line, words, if split.is_some() { 4 } else { 2 })?;
         let path = (*path).to_owned();
-        set(&mut self.output, line, "outfile", Output { path, compressed, split })
+        set(
+            &mut self.output,
+            line,
+            "outfile",
+            Output {
+                path,
+                compressed,
+                split,
+            },
+        )
     }
 }
 
@@ -311,10 +350,15 @@ impl Draft {
             if let Some(line) = self.input.as_ref().map(|at| at.line) {
                 return fault(
                     line,
-                    format!("infile and dummy (line {}) exclude each other; remove one", dummy.line),
+                    format!(
+                        "infile and dummy (line {}) exclude each other; remove one",
+                        dummy.line
+                    ),
                 );
             }
-            return Ok(Payload::Dummy { megabytes: dummy.value });
+            return Ok(Payload::Dummy {
+                megabytes: dummy.value,
+            });
         }
         let input = self.needed(self.input.clone(), "infile PATH")?;
         let output = self.needed(self.output.clone(), "outfile PATH")?;
@@ -340,7 +384,10 @@ impl Draft {
         {
             return fault(
                 networks.line,
-                format!("add and fanout (line {}) exclude each other; remove one", fanout.line),
+                format!(
+                    "add and fanout (line {}) exclude each other; remove one",
+                    fanout.line
+                ),
             );
         }
         usable_name(server)?;
@@ -350,13 +397,19 @@ impl Draft {
             if let Some(before) = seen.insert(&client.value, client.line) {
                 return fault(
                     client.line,
-                    format!("{} is in the list twice, also in line {before}; remove one", client.value),
+                    format!(
+                        "{} is in the list twice, also in line {before}; remove one",
+                        client.value
+                    ),
                 );
             }
             if client.value == server.value {
                 return fault(
                     client.line,
-                    format!("{} is the server (line {}) and cannot be a client", client.value, server.line),
+                    format!(
+                        "{} is the server (line {}) and cannot be a client",
+                        client.value, server.line
+                    ),
                 );
             }
         }
@@ -385,7 +438,10 @@ fn usable_name(name: &At<String>) -> Result<()> {
     let bad = |why: &str| {
         fault(
             name.line,
-            format!("the name {:?} {why}; use the computer's IP address instead", cut(&name.value)),
+            format!(
+                "the name {:?} {why}; use the computer's IP address instead",
+                cut(&name.value)
+            ),
         )
     };
     if name.value.contains("ready") {
@@ -413,7 +469,10 @@ fn number(line: usize, keyword: &str, word: &str, min: u64, max: u64) -> Result<
         Ok(n) if (min..=max).contains(&n) => Ok(n),
         _ => fault(
             line,
-            format!("{keyword} {}: write a number from {min} to {max}", cut(word)),
+            format!(
+                "{keyword} {}: write a number from {min} to {max}",
+                cut(word)
+            ),
         ),
     }
 }
@@ -422,7 +481,10 @@ fn split_size(line: usize, word: &str) -> Result<u64> {
     let wrong = || {
         fault(
             line,
-            format!("split {}: write a size such as 700M (K, M, G or T)", cut(word)),
+            format!(
+                "split {}: write a size such as 700M (K, M, G or T)",
+                cut(word)
+            ),
         )
     };
     let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());

@@ -124,7 +124,11 @@ mod tests {
         assert_eq!(at("node10"), Some(1));
         assert_eq!(at("node1"), Some(0));
         assert_eq!(at("node1.cluster"), Some(0));
-        assert_eq!(at("node123"), Some(0), "as dolly 0.57: its name begins with node1");
+        assert_eq!(
+            at("node123"),
+            Some(0),
+            "as dolly 0.57: its name begins with node1"
+        );
         assert_eq!(at("nod"), None);
         let list = config(&["node1-giga"], "hyphennormal\n");
         assert_eq!(own("node1").find(&list), None);

@@ -166,7 +166,10 @@ pub fn classify(line: &str) -> Upward {
         .strip_prefix("Host '")
         .and_then(|rest| rest.split_once("' gave up: "))
     {
-        return Upward::GaveUp(printable(&format!("{who} says: {}", why.trim_end_matches('.'))));
+        return Upward::GaveUp(printable(&format!(
+            "{who} says: {}",
+            why.trim_end_matches('.')
+        )));
     }
     Upward::Other(printable(line))
 }

@@ -44,7 +44,9 @@ pub const NOTICE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// A neighbour's connection ended before its work did.
-    #[error("{neighbour} closed the connection {when}; look at its screen, then start the ring again")]
+    #[error(
+        "{neighbour} closed the connection {when}; look at its screen, then start the ring again"
+    )]
     Lost {
         /// The neighbour, as the configuration names it.
         neighbour: String,
@@ -55,7 +57,9 @@ pub enum Failure {
     #[error("{0}; all others stop with it, start the ring again")]
     Reported(String),
     /// A neighbour has done nothing for too long.
-    #[error("{neighbour} {silence} for {seconds} s; look at it and its cable, then start the ring again")]
+    #[error(
+        "{neighbour} {silence} for {seconds} s; look at it and its cable, then start the ring again"
+    )]
     Silent {
         /// The neighbour, as the configuration names it.
         neighbour: String,
@@ -65,7 +69,9 @@ pub enum Failure {
         seconds: u64,
     },
     /// A neighbour counted other bytes than were sent.
-    #[error("{neighbour} reports {got} bytes where {expected} were sent; its copy is not good, clone it again")]
+    #[error(
+        "{neighbour} reports {got} bytes where {expected} were sent; its copy is not good, clone it again"
+    )]
     Mismatch {
         /// The neighbour, as the configuration names it.
         neighbour: String,

@@ -161,8 +161,8 @@ impl Node {
                 self.join_if_complete(now);
                 Ok(())
             }
-            Input::Received(Link::Parent, bytes) => self.from_parent(bytes),
-            Input::Received(Link::Child(child), bytes) => self.from_child(child, bytes),
+            Input::Received(Link::Parent, bytes) => self.parent_said(bytes),
+            Input::Received(Link::Child(child), bytes) => self.child_said(child, bytes),
             Input::Closed(link) => self.closed(link),
             Input::Data => {
                 if matches!(self.phase, Phase::Ready(_)) {
@@ -249,7 +249,7 @@ impl Node {
         self.events.push_back(Event::Joined);
     }
 
-    fn from_parent(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    fn parent_said(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.phase == Phase::Joining {
             return Ok(());
         }
@@ -300,7 +300,7 @@ impl Node {
         Ok(())
     }
 
-    fn from_child(&mut self, child: usize, bytes: &[u8]) -> Result<(), Failure> {
+    fn child_said(&mut self, child: usize, bytes: &[u8]) -> Result<(), Failure> {
         let Some(slot) = self.children.get_mut(child) else {
             return Ok(());
         };

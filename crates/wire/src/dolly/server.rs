@@ -192,9 +192,19 @@ impl Server {
             })
         };
         let absent = self.setup.clients.len() - self.ready.len().min(self.setup.clients.len());
-        let list: Vec<String> = self.setup.clients.iter().filter(|e| !said(e)).cloned().collect();
+        let list: Vec<String> = self
+            .setup
+            .clients
+            .iter()
+            .filter(|e| !said(e))
+            .cloned()
+            .collect();
         let surplus = list.len() - absent.min(list.len());
-        if surplus > 0 { list.into_iter().skip(surplus).collect() } else { list }
+        if surplus > 0 {
+            list.into_iter().skip(surplus).collect()
+        } else {
+            list
+        }
     }
 
     fn name(&self, child: usize) -> String {
@@ -274,7 +284,11 @@ impl Server {
         let neighbour = self.name(child);
         let expected = self.total.unwrap_or_default();
         if count != expected {
-            return Err(Failure::Mismatch { neighbour, expected, got: count });
+            return Err(Failure::Mismatch {
+                neighbour,
+                expected,
+                got: count,
+            });
         }
         if let Some(slot) = self.children.get_mut(child) {
             slot.count = Some(count);

@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+use crate::{dolly, node};
+
+/// Clones one installed computer onto many over the network.
+#[derive(Debug, Parser)]
+#[command(name = "goldring", version, max_term_width = 80)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Clone a disk, partition or file along a ring (dolly, classic dialect).
+    Dolly(dolly::Args),
+    /// What a node runs in stage 2; started by init.
+    #[command(hide = true)]
+    Node(node::Args),
+}
+
+/// A link with an old name is as good as the word: `dolly -s` is `goldring dolly -s`.
+pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const OLD_NAMES: [&str; 1] = ["dolly"];
+    let mut args: Vec<OsString> = args.collect();
+    let name = args
+        .first()
+        .and_then(|first| Path::new(first).file_name())
+        .and_then(|name| name.to_str())
+        .and_then(|name| OLD_NAMES.iter().find(|old| **old == name));
+    if let Some(name) = name {
+        args.splice(0..1, ["goldring".into(), (*name).into()]);
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_old_name_is_a_word() {
+        let words = |line: &str| {
+            by_name(line.split(' ').map(OsString::from))
+                .into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(words("/usr/bin/dolly -s"), "goldring dolly -s");
+        assert_eq!(words("goldring dolly -s"), "goldring dolly -s");
+    }
+
+    #[test]
+    fn options_stand_in_any_order() {
+        for line in [
+            "dolly -s -v -f x.cfg",
+            "dolly -f x.cfg -sv",
+            "dolly -vfx.cfg -s -a 60 -o log -q -n --stall-timeout 5",
+            "dolly -v",
+            "dolly --wait 10 --bind 10.0.0.1",
+        ] {
+            let args = by_name(line.split(' ').map(OsString::from));
+            Cli::try_parse_from(args).unwrap();
+        }
+        for line in ["dolly -s", "dolly -s -S -f x", "dolly -a 0", "dolly -x"] {
+            let args = by_name(line.split(' ').map(OsString::from));
+            assert!(Cli::try_parse_from(args).is_err(), "{line}");
+        }
+    }
+}

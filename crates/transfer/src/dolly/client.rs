@@ -1,0 +1,143 @@
+//! A node: waits for its parent, stores what it gets, passes it on.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use goldring_wire::dolly::Failure;
+use goldring_wire::dolly::config::Config;
+use goldring_wire::dolly::identity::Own;
+
+use super::member::{self, Setup};
+use super::report::{Event, Reporter, Summary};
+use super::waiting::await_parent;
+use super::{net, waiting};
+use crate::pump::Sink;
+
+/// How a node takes part in a ring.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What this computer is called.
+    pub own: Own,
+    /// The address to listen on; `0.0.0.0` is all.
+    pub bind: Ipv4Addr,
+    /// How long to wait for a parent; for ever without.
+    pub wait: Option<Duration>,
+    /// How long data may stand still.
+    pub stall: Duration,
+    /// How long the ring may take from this node's `ready` to the first data.
+    pub ring_wait: Duration,
+    /// How long the children may take to store everything after the last byte.
+    pub count_wait: Duration,
+}
+
+/// Says whether so many bytes fit, and if not, why and what to do.
+pub type Fits = Box<dyn Fn(u64) -> Result<(), String>>;
+
+/// Where the data goes, opened.
+pub struct Store {
+    /// Its name, for messages.
+    pub name: String,
+    /// Takes the bytes; its `finish` syncs.
+    pub sink: Box<dyn Sink>,
+    /// How much fits.
+    pub fits: Fits,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.name)
+    }
+}
+
+/// Opens what a configuration names. The error is one line that says what to do.
+pub type OpenStore<'a> = &'a mut dyn FnMut(&Config) -> Result<Store, String>;
+
+/// Why there is no clone.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The sockets cannot be had.
+    #[error("listening on {address}, ports 9997 and 9998 (is another dolly running here?)")]
+    Listen {
+        /// The address.
+        address: Ipv4Addr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Nobody came in time.
+    #[error("no server in {0} s")]
+    NoServer(u64),
+    /// The ring broke.
+    #[error(transparent)]
+    Ring(#[from] Failure),
+}
+
+/// Takes part in one ring.
+///
+/// # Errors
+/// Nobody came, or the ring broke before everything was stored here.
+pub fn clone(
+    options: &Options,
+    open: OpenStore<'_>,
+    report: &mut dyn Reporter,
+) -> Result<Summary, ClientError> {
+    let address = options.bind;
+    let listeners =
+        net::listeners(address).map_err(|source| ClientError::Listen { address, source })?;
+    let deadline = options.wait.map(|wait| Instant::now() + wait);
+    let parent = await_parent(listeners, &options.own, deadline, report);
+    let parent = parent.ok_or(ClientError::NoServer(
+        options.wait.map_or(0, |w| w.as_secs()),
+    ))?;
+    let setup = setup(options, &parent);
+    announce(&parent, &setup, report);
+    for stream in [&parent.pair.data, &parent.pair.control] {
+        net::tune(stream, options.stall).map_err(here)?;
+    }
+    let write_limit = Some(Duration::from_secs(3));
+    parent
+        .pair
+        .control
+        .set_write_timeout(write_limit)
+        .map_err(here)?;
+    Ok(member::run(setup, parent, open, report)?)
+}
+
+fn here(error: std::io::Error) -> Failure {
+    Failure::Here(format!("setting up a connection: {error}"))
+}
+
+fn setup(options: &Options, parent: &waiting::Parent) -> Setup {
+    let config = &parent.config;
+    let index = parent.place.index;
+    let above = goldring_wire::dolly::topology::parent(index, config.fanout);
+    let children = config.children_of(index).map(|i| config.clients[i].clone());
+    let mut text = parent.text.clone();
+    goldring_wire::dolly::config::pad(&mut text);
+    Setup {
+        talk: goldring_wire::dolly::node::Setup {
+            name: parent.place.name.clone(),
+            parent: above.map_or_else(|| config.server.clone(), |i| config.clients[i].clone()),
+            children: children.collect(),
+            text,
+            ring_wait: options.ring_wait,
+            count_wait: options.count_wait,
+        },
+        stall: options.stall,
+        place: index + 1,
+        clients: config.clients.len(),
+    }
+}
+
+fn announce(parent: &waiting::Parent, setup: &Setup, report: &mut dyn Reporter) {
+    let output = match &parent.config.payload {
+        goldring_wire::dolly::config::Payload::File { output, .. } => output.path.clone(),
+        goldring_wire::dolly::config::Payload::Dummy { .. } => "nothing".to_owned(),
+    };
+    report.event(Event::Config {
+        peer: parent.peer.to_string(),
+        output,
+        place: setup.place,
+        of: setup.clients,
+        children: setup.talk.children.clone(),
+    });
+}

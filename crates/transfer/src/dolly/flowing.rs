@@ -1,0 +1,278 @@
+//! Data on its way: the reading thread, the pump and the watch as one thing, for the
+//! golden node and the others alike.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use goldring_wire::dolly::Failure;
+
+use super::GRACE;
+use super::intake::{self, Gate, IntakeError};
+use super::watch::{Culprit, Patience, Watch};
+use crate::pump::{Lane, LaneState, Pump, Sink, Status};
+
+/// Buffers of one pump: enough to even out a disk that pauses.
+const BUFFERS: usize = 24;
+
+/// Who or what is to blame when data stops.
+#[derive(Debug)]
+pub(super) enum Blame {
+    /// This computer; the sentence names the file or disk.
+    Here(String),
+    /// Somebody else.
+    Neighbour(Failure),
+}
+
+/// Data on its way.
+#[derive(Debug)]
+pub(super) struct Flowing {
+    pub(super) gate: Arc<Gate>,
+    pump: Pump,
+    reader: Option<JoinHandle<Result<u64, IntakeError>>>,
+    received: Option<u64>,
+    watch: Option<Watch>,
+    stall: (Duration, Patience),
+    /// The name of the source, when it is a neighbour; else the input's.
+    source: String,
+    source_is_neighbour: bool,
+    /// The first lane is this computer's disk.
+    own_lane: bool,
+    names: Vec<String>,
+    /// What broke, and since when a better explanation is waited for.
+    broken: Option<(Instant, Failure)>,
+}
+
+impl Flowing {
+    /// Starts the threads.
+    pub(super) fn start(
+        lanes: Vec<Lane>,
+        mut source: Box<dyn Read + Send>,
+        stall: (Duration, Patience),
+    ) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::Here(format!("starting a thread: {error}"));
+        let names = lanes.iter().map(|lane| lane.name.clone()).collect();
+        let (pump, feeder) = Pump::start(lanes, BUFFERS).map_err(failed)?;
+        let gate = Arc::new(Gate::new());
+        let shared = Arc::clone(&gate);
+        let reader = thread::Builder::new()
+            .name("read".to_owned())
+            .spawn(move || intake::run(source.as_mut(), feeder, &shared))
+            .map_err(failed)?;
+        Ok(Self {
+            gate,
+            pump,
+            reader: Some(reader),
+            received: None,
+            watch: None,
+            stall,
+            source: String::new(),
+            source_is_neighbour: false,
+            own_lane: false,
+            names,
+            broken: None,
+        })
+    }
+
+    /// On a node: the source is the parent, and the first lane the own disk.
+    pub(super) fn of_node(mut self, parent: String) -> Self {
+        self.source = parent;
+        self.source_is_neighbour = true;
+        self.own_lane = true;
+        self
+    }
+
+    /// On the golden node: the source is the input.
+    pub(super) fn of_golden(mut self, input: String) -> Self {
+        self.source = input;
+        self
+    }
+
+    /// Looks at everything. `Some(n)`: all `n` bytes are where they belong.
+    pub(super) fn look(&mut self, started: bool) -> Result<Option<u64>, Blame> {
+        let now = Instant::now();
+        let status = self.pump.status();
+        if let Some((since, failure)) = &self.broken {
+            if now.duration_since(*since) >= GRACE {
+                return Err(Blame::Neighbour(failure.clone()));
+            }
+            return Ok(None);
+        }
+        self.look_at_lanes(&status, now)?;
+        self.look_at_reader(now)?;
+        if self.broken.is_none() && started {
+            self.look_at_watch(&status, now)?;
+        }
+        Ok(self.received.filter(|_| status.is_finished()))
+    }
+
+    /// How many bytes a lane took.
+    pub(super) fn lane_bytes(&self, lane: usize) -> Option<u64> {
+        self.pump.status().lanes.get(lane).map(|lane| lane.bytes)
+    }
+
+    /// How many bytes the slowest lane took.
+    pub(super) fn slowest(&self) -> u64 {
+        let lanes = self.pump.status().lanes;
+        lanes.iter().map(|lane| lane.bytes).min().unwrap_or(0)
+    }
+
+    /// Makes the threads stop.
+    pub(super) fn stop(&self) {
+        self.pump.stop();
+    }
+
+    fn look_at_lanes(&mut self, status: &Status, now: Instant) -> Result<(), Blame> {
+        for (index, lane) in status.lanes.iter().enumerate() {
+            let LaneState::Failed(kind, text) = &lane.state else {
+                continue;
+            };
+            let name = &self.names[index];
+            if self.own_lane && index == 0 {
+                let at = lane.bytes;
+                return Err(Blame::Here(format!(
+                    "writing {name} failed after {at} bytes: {text}; check the disk, then start again"
+                )));
+            }
+            self.broken = Some((now, gone(name, *kind)));
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    fn look_at_reader(&mut self, now: Instant) -> Result<(), Blame> {
+        if !self.reader.as_ref().is_some_and(JoinHandle::is_finished) {
+            return Ok(());
+        }
+        let Some(reader) = self.reader.take() else {
+            return Ok(());
+        };
+        let error = match reader.join() {
+            Ok(Ok(received)) => {
+                self.received = Some(received);
+                return Ok(());
+            }
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Blame::Here("the reading thread crashed".to_owned())),
+        };
+        if matches!(error, IntakeError::Stopped) {
+            return Ok(());
+        }
+        if !self.source_is_neighbour {
+            return Err(Blame::Here(format!(
+                "reading {} {error}; check it, then start the ring again",
+                self.source
+            )));
+        }
+        let failure = match &error {
+            IntakeError::Io { error, .. } => gone(&self.source, error.kind()),
+            IntakeError::Long { .. } => Failure::Nonsense {
+                neighbour: self.source.clone(),
+                what: "more data than it announced",
+            },
+            _ => gone(&self.source, io::ErrorKind::UnexpectedEof),
+        };
+        self.broken = Some((now, failure));
+        Ok(())
+    }
+
+    fn look_at_watch(&mut self, status: &Status, now: Instant) -> Result<(), Blame> {
+        let (limit, patience) = self.stall;
+        let watch = self
+            .watch
+            .get_or_insert_with(|| Watch::new(limit, patience, now));
+        let ended = self.received.is_some();
+        let Some(culprit) = watch.look(now, (self.gate.received(), ended), status) else {
+            return Ok(());
+        };
+        let seconds = limit.as_secs();
+        let silent = |neighbour: &String, silence| {
+            Err(Blame::Neighbour(Failure::Silent {
+                neighbour: neighbour.clone(),
+                silence,
+                seconds,
+            }))
+        };
+        match culprit {
+            Culprit::Source if self.source_is_neighbour => {
+                silent(&self.source, "(or a computer before it) has sent nothing")
+            }
+            Culprit::Source => silent(&self.source, "has delivered nothing"),
+            Culprit::Lane(0) if self.own_lane => Err(Blame::Here(format!(
+                "{} has taken nothing for {seconds} s; check the disk, then start again",
+                self.names[0]
+            ))),
+            Culprit::Lane(lane) => silent(&self.names[lane], "has taken no data"),
+        }
+    }
+}
+
+/// What a broken data connection says about its peer.
+fn gone(name: &str, kind: io::ErrorKind) -> Failure {
+    let neighbour = name.to_owned();
+    if kind == io::ErrorKind::TimedOut {
+        let when = "by answering no more (is it off, or its cable pulled?)";
+        return Failure::Lost { neighbour, when };
+    }
+    let when = "while data was moving";
+    Failure::Lost { neighbour, when }
+}
+
+/// Sends a control message.
+pub(super) fn say(mut stream: &TcpStream, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    stream.write_all(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Failure::Silent {
+            neighbour: name.to_owned(),
+            silence: "has taken no message",
+            seconds: 3,
+        },
+        kind => gone(name, kind),
+    })
+}
+
+/// The lane to a child.
+pub(super) fn lane(data: &TcpStream, name: &str) -> Result<Lane, Failure> {
+    let stream = data
+        .try_clone()
+        .map_err(|error| Failure::Here(format!("setting up the connection to {name}: {error}")))?;
+    Ok(Lane {
+        name: name.to_owned(),
+        sink: Box::new(Child(stream)),
+    })
+}
+
+/// A parent's data connection as a source that looks around now and then.
+pub(super) fn from_socket(data: &TcpStream) -> Result<Box<dyn Read + Send>, Failure> {
+    let stream = data.try_clone().and_then(|stream| {
+        stream.set_read_timeout(Some(intake::LOOK))?;
+        Ok(stream)
+    });
+    match stream {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(Failure::Here(format!("setting up a connection: {error}"))),
+    }
+}
+
+/// A child's data connection; half-closed after the last byte, because an old child
+/// does not mind and a new one is certain that nothing more comes.
+struct Child(TcpStream);
+
+impl Write for Child {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for Child {
+    fn finish(&mut self) -> io::Result<()> {
+        // A child that has everything may have left; its count tells whether it has.
+        let _ = self.0.shutdown(Shutdown::Write);
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! The thread that reads: the input on the golden node, the parent's data connection
+//! on the others.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use goldring_wire::dolly::flow::Intake;
+
+use crate::pump::{BUFFER, Buffer, Feeder, Stopped};
+
+/// A buffer with at least this much in it is handed on, so that a long chain does not
+/// wait for a whole one at each of its members.
+const ENOUGH: u64 = 256 << 10;
+/// A read from a socket returns after this long, to look whether the total came.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+
+/// What the reading thread and the control thread tell each other.
+#[derive(Debug)]
+pub(super) struct Gate {
+    total: AtomicU64,
+    received: AtomicU64,
+    ended: AtomicBool,
+}
+
+/// No total is as large.
+const UNKNOWN: u64 = u64::MAX;
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        Self {
+            total: AtomicU64::new(UNKNOWN),
+            received: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// The total is known, and the children have it.
+    pub(super) fn open(&self, total: u64) {
+        self.total.store(total, Ordering::Release);
+    }
+
+    pub(super) fn total(&self) -> Option<u64> {
+        Some(self.total.load(Ordering::Acquire)).filter(|total| *total != UNKNOWN)
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+
+    /// The source has ended, perhaps before the total is known.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Why reading stopped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IntakeError {
+    /// The pump was stopped.
+    #[error("stopped")]
+    Stopped,
+    /// The source ended before the total.
+    #[error("ended after {received} of {total} bytes")]
+    Short {
+        /// What came.
+        received: u64,
+        /// What should have.
+        total: u64,
+    },
+    /// More came than the total.
+    #[error("brought {received} bytes where {total} were announced")]
+    Long {
+        /// What came.
+        received: u64,
+        /// What should have.
+        total: u64,
+    },
+    /// The system said no.
+    #[error("failed after {received} bytes: {error}")]
+    Io {
+        /// What came.
+        received: u64,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl From<Stopped> for IntakeError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Reads `source` until the total and feeds the pump, whole blocks only until the
+/// total is known.
+pub(super) fn run(
+    source: &mut dyn Read,
+    mut feeder: Feeder,
+    gate: &Gate,
+) -> Result<u64, IntakeError> {
+    let mut intake = Intake::new();
+    let mut buffer = feeder.buffer()?;
+    let mut filled = 0;
+    loop {
+        if feeder.is_stopped() {
+            return Err(IntakeError::Stopped);
+        }
+        learn_total(&mut intake, gate)?;
+        let ready = intake.sendable();
+        let last = intake.room() == 0;
+        if ready >= ENOUGH || (last && ready > 0) || filled == BUFFER {
+            (buffer, filled) = hand_on(&mut feeder, (buffer, filled), ready)?;
+            intake.pass(ready);
+            continue;
+        }
+        if intake.is_complete() {
+            feeder.complete();
+            return Ok(intake.received());
+        }
+        let room = usize::try_from(intake.room()).unwrap_or(usize::MAX);
+        let end = BUFFER.min(filled.saturating_add(room));
+        match source.read(&mut buffer.bytes()[filled..end]) {
+            Ok(0) => wait_for_total(&intake, gate, &feeder)?,
+            Ok(n) => {
+                filled += n;
+                intake.add(n as u64);
+                gate.received.store(intake.received(), Ordering::Release);
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // Nothing more at the moment: what is here may as well move.
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    let ready = intake.sendable();
+                    if ready > 0 {
+                        (buffer, filled) = hand_on(&mut feeder, (buffer, filled), ready)?;
+                        intake.pass(ready);
+                    }
+                }
+                _ => {
+                    let received = intake.received();
+                    return Err(IntakeError::Io { received, error });
+                }
+            },
+        }
+    }
+}
+
+fn learn_total(intake: &mut Intake, gate: &Gate) -> Result<(), IntakeError> {
+    if intake.total().is_some() {
+        return Ok(());
+    }
+    let Some(total) = gate.total() else {
+        return Ok(());
+    };
+    if intake.set_total(total) {
+        return Ok(());
+    }
+    let received = intake.received();
+    Err(IntakeError::Long { received, total })
+}
+
+/// Feeds the first `ready` bytes; the rest begins a new buffer.
+fn hand_on(
+    feeder: &mut Feeder,
+    (mut buffer, filled): (Buffer, usize),
+    ready: u64,
+) -> Result<(Buffer, usize), IntakeError> {
+    let ready = usize::try_from(ready).unwrap_or(filled).min(filled);
+    let mut next = feeder.buffer()?;
+    let rest = filled - ready;
+    next.bytes()[..rest].copy_from_slice(&buffer.bytes()[ready..filled]);
+    feeder.feed(buffer, ready)?;
+    Ok((next, rest))
+}
+
+/// The source has ended. With a total that is too early; without one, the control
+/// thread will learn it.
+fn wait_for_total(intake: &Intake, gate: &Gate, feeder: &Feeder) -> Result<(), IntakeError> {
+    gate.ended.store(true, Ordering::Release);
+    let received = intake.received();
+    loop {
+        if let Some(total) = gate.total() {
+            if received < total {
+                return Err(IntakeError::Short { received, total });
+            }
+            return Ok(());
+        }
+        if feeder.is_stopped() {
+            return Err(IntakeError::Stopped);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}

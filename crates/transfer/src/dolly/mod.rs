@@ -1,0 +1,37 @@
+//! dolly, classic dialect, over real sockets: [`server::serve`] on the golden node,
+//! [`client::clone`] on the others.
+//!
+//! One thread looks after the control connections and never blocks; one reads the data,
+//! one writes it to the disk, one feeds each child. Whatever ends, the first thread
+//! notices within milliseconds.
+
+pub mod client;
+mod dial;
+mod flowing;
+mod intake;
+mod member;
+mod net;
+pub mod report;
+pub mod server;
+mod waiting;
+mod watch;
+
+pub use net::local_addresses;
+pub use report::{Event, Reporter, Summary};
+
+use std::time::Duration;
+
+/// How long the control thread waits for something to happen before it looks around.
+const TICK: Duration = Duration::from_millis(20);
+/// A data connection that breaks is blamed on its peer only after so long: the control
+/// connection may still bring the true reason.
+const GRACE: Duration = Duration::from_millis(400);
+
+// The wire crate depends on nothing, so it has its own copy of these.
+const _: () = {
+    use goldring_contract::limits;
+    use goldring_wire::dolly::config;
+    assert!(config::TEXT_MAX == limits::DOLLY_CONFIG_MAX);
+    assert!(config::TEXT_SAFE == limits::DOLLY_CONFIG_SAFE);
+    assert!(config::CLIENTS_MAX == limits::DOLLY_CLIENTS_MAX);
+};

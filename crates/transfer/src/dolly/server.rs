@@ -1,0 +1,227 @@
+//! The golden node: builds the ring, feeds it, collects the counts.
+
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use goldring_wire::dolly::Failure;
+use goldring_wire::dolly::server::{self, Event as Said, Input, Server};
+
+use super::TICK;
+use super::dial::Dialer;
+use super::flowing::{self, Blame, Flowing};
+use super::net::{Got, Pair, read_some, readable};
+use super::report::{Event, Reporter, Summary};
+use super::watch::Patience;
+
+/// What the golden node sends, and to whom.
+pub struct Options {
+    /// The conversation: clients, configuration, total.
+    pub talk: server::Setup,
+    /// What is sent.
+    pub input: Box<dyn Read + Send>,
+    /// Its name, for messages.
+    pub input_name: String,
+    /// How long data may stand still.
+    pub stall: Duration,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Options({})", self.input_name)
+    }
+}
+
+struct Golden<'a> {
+    names: Vec<String>,
+    clients: usize,
+    machine: Server,
+    dialer: Dialer,
+    children: Vec<Option<Pair>>,
+    input: Option<Box<dyn Read + Send>>,
+    input_name: String,
+    stall: Duration,
+    total: Option<u64>,
+    flow: Option<Flowing>,
+    started: Option<Instant>,
+    sent: Option<u64>,
+    report: &'a mut dyn Reporter,
+}
+
+/// Runs one ring from its first connection to its last count.
+///
+/// # Errors
+/// The ring broke, or a count was wrong.
+pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Summary, Failure> {
+    let names: Vec<String> = options.talk.clients[..options.talk.children].to_vec();
+    let mut golden = Golden {
+        clients: options.talk.clients.len(),
+        dialer: Dialer::start(names.clone(), options.stall),
+        children: names.iter().map(|_| None).collect(),
+        names,
+        total: options.talk.total,
+        machine: Server::new(options.talk, Instant::now()),
+        input: Some(options.input),
+        input_name: options.input_name,
+        stall: options.stall,
+        flow: None,
+        started: None,
+        sent: None,
+        report,
+    };
+    let result = golden.work();
+    golden.end(result)
+}
+
+impl Golden<'_> {
+    fn work(&mut self) -> Result<(), Failure> {
+        while !self.machine.is_done() {
+            self.hear()?;
+            while let Some((child, pair)) = self.dialer.arrived() {
+                self.children[child] = Some(pair);
+                self.handle(Input::Connected(child))?;
+            }
+            if self
+                .machine
+                .poll_timeout()
+                .is_some_and(|at| Instant::now() >= at)
+            {
+                self.handle(Input::Tick)?;
+            }
+            self.look_at_flow()?;
+        }
+        Ok(())
+    }
+
+    /// Reads every control connection that has something.
+    fn hear(&mut self) -> Result<(), Failure> {
+        let mut indices = Vec::new();
+        let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
+        for (child, pair) in self.children.iter().enumerate() {
+            if let Some(pair) = pair {
+                indices.push(child);
+                fds.push(pair.control.as_fd());
+            }
+        }
+        let ready = readable(&fds, TICK);
+        for (child, _) in indices.into_iter().zip(ready).filter(|(_, ready)| *ready) {
+            let Some(pair) = &self.children[child] else {
+                continue;
+            };
+            match read_some(&pair.control) {
+                Got::Nothing => {}
+                Got::Bytes(bytes) => self.handle(Input::Received(child, &bytes))?,
+                Got::End => {
+                    if self.sent.is_some() {
+                        self.children[child] = None;
+                    }
+                    self.handle(Input::Closed(child))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, input: Input<'_>) -> Result<(), Failure> {
+        let result = self.machine.handle(Instant::now(), input);
+        while let Some(message) = self.machine.poll_transmit() {
+            if let Some(pair) = &self.children[message.to] {
+                flowing::say(&pair.control, &self.names[message.to], &message.bytes)?;
+            }
+        }
+        result?;
+        while let Some(event) = self.machine.poll_event() {
+            self.obey(event)?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, event: Said) -> Result<(), Failure> {
+        match event {
+            Said::Connected(name) => self.report.event(Event::Connected(name)),
+            Said::Reconnect(child) => {
+                self.children[child] = None;
+                self.dialer.dial(child);
+            }
+            Said::Got(name) => self.report.event(Event::Got(name)),
+            Said::Ready(name, n, of) => self.report.event(Event::Ready(name, n, of)),
+            Said::Missing(names) => {
+                let why = names.first().and_then(|name| self.dialer.reason(name));
+                let connected = names
+                    .first()
+                    .and_then(|name| self.names.iter().position(|n| n == name))
+                    .is_some_and(|child| self.children[child].is_some());
+                self.report
+                    .event(Event::Missing(names, why.filter(|_| !connected)));
+            }
+            Said::Line(line) => self.report.event(Event::Note(line)),
+            Said::Start => self.start_flow()?,
+            Said::TotalSent => {
+                if let (Some(flow), Some(total)) = (&self.flow, self.total) {
+                    flow.gate.open(total);
+                }
+            }
+            Said::Counted(name, n) => self.report.event(Event::Counted(name, n)),
+            Said::Done => {}
+        }
+        Ok(())
+    }
+
+    fn start_flow(&mut self) -> Result<(), Failure> {
+        let Some(input) = self.input.take() else {
+            return Ok(());
+        };
+        let mut lanes = Vec::new();
+        for (pair, name) in self.children.iter().flatten().zip(&self.names) {
+            lanes.push(flowing::lane(&pair.data, name)?);
+        }
+        let patience = Patience::of(0, self.clients, self.stall);
+        let flow = Flowing::start(lanes, input, (self.stall, patience))?;
+        self.flow = Some(flow.of_golden(self.input_name.clone()));
+        self.started = Some(Instant::now());
+        self.report.event(Event::Started(self.total));
+        Ok(())
+    }
+
+    fn look_at_flow(&mut self) -> Result<(), Failure> {
+        let Some(flow) = &mut self.flow else {
+            return Ok(());
+        };
+        let look = flow.look(true);
+        let ended = (flow.gate.has_ended() && self.total.is_none()).then(|| flow.gate.received());
+        if self.sent.is_none() {
+            self.report
+                .event(Event::Progress(flow.slowest(), self.total));
+        }
+        match look {
+            Err(Blame::Here(what)) => return Err(Failure::Here(what)),
+            Err(Blame::Neighbour(failure)) => return Err(failure),
+            Ok(Some(bytes)) if self.sent.is_none() => {
+                self.sent = Some(bytes);
+                self.report.event(Event::Progress(bytes, self.total));
+                self.report.event(Event::Stored);
+                self.handle(Input::Sent)?;
+            }
+            Ok(_) => {}
+        }
+        if let Some(total) = ended {
+            self.total = Some(total);
+            self.handle(Input::Total(total))?;
+        }
+        Ok(())
+    }
+
+    fn end(mut self, result: Result<(), Failure>) -> Result<Summary, Failure> {
+        if let Some(flow) = self.flow.take() {
+            flow.stop();
+        }
+        for pair in self.children.iter().flatten() {
+            pair.shut();
+        }
+        result.map(|()| Summary {
+            bytes: self.sent.unwrap_or_default(),
+            elapsed: self.started.map(|at| at.elapsed()).unwrap_or_default(),
+            trouble: None,
+        })
+    }
+}
