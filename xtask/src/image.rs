@@ -1,10 +1,132 @@
 //! `cargo xtask image`: makes the images.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use goldring_builder::compress::Compression;
+use goldring_builder::image::{self, Options as Build};
+use goldring_builder::progress::Progress;
+use goldring_builder::report;
+
+use crate::programs;
+
 /// What the images are made of.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Where the images go
+    #[arg(long, value_name = "DIR", default_value = "target/images")]
+    out: PathBuf,
+    /// Another kernel than the distribution's: a folder with vmlinuz* and lib/modules/RELEASE
+    #[arg(long, value_name = "DIR")]
+    kernel_dir: Option<PathBuf>,
+    /// Another tree than the distribution's packages to take stage 2's tools from
+    #[arg(long, value_name = "DIR")]
+    sysroot: Option<PathBuf>,
+    /// How all.rdz is compressed
+    #[arg(long, value_enum, default_value_t = Kind::Xz)]
+    compress: Kind,
+    /// Ask apt for newer packages
+    #[arg(long)]
+    refresh: bool,
+    /// Make everything again, even if nothing changed
+    #[arg(long)]
+    force: bool,
+    /// Do not check the kernel's configuration against kernel-config/
+    #[arg(long)]
+    no_config_check: bool,
+}
+
+/// [`Compression`] as a word of the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// Smallest
+    Xz,
+    /// A tenth larger, unpacked three times as fast
+    Zstd,
+    /// zstd at a low level, for development
+    Fast,
+}
+
+impl From<Kind> for Compression {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Xz => Self::Xz,
+            Kind::Zstd => Self::Zstd,
+            Kind::Fast => Self::Fast,
+        }
+    }
+}
 
 /// Makes the images.
-pub(crate) fn run(_options: &Options) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let root = workspace();
+    let progress = Progress::new();
+    progress.step("building init and goldring");
+    let programs = programs::build(&root)?;
+    let build = Build {
+        recipes: root.join("images"),
+        kernel_config: root.join("kernel-config"),
+        cache: root.join("target/apt"),
+        out: if options.out.is_absolute() {
+            options.out.clone()
+        } else {
+            std::path::absolute(&options.out)?
+        },
+        kernel_dir: options.kernel_dir.clone(),
+        sysroot: options.sysroot.clone(),
+        compression: options.compress.into(),
+        refresh: options.refresh,
+        force: options.force,
+        check_config: !options.no_config_check,
+        programs,
+        builder: builder_digest(&root)?,
+    };
+    let made = image::make(&build, &progress)?;
+    progress.step(if made.up_to_date {
+        "up to date"
+    } else {
+        "done"
+    });
+    print!("{}", report::table(&made.rows));
+    let over: Vec<_> = made.rows.iter().filter(|row| row.over()).collect();
+    if let Some(row) = over.first() {
+        bail!(
+            "{} is larger than its budget; put less into images/*.toml, or raise the budget there",
+            row.name
+        );
+    }
+    Ok(())
+}
+
+/// The folder of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    // CARGO_MANIFEST_DIR is set by `cargo run`, which is how xtask is started; the
+    // compiled-in path would be wrong after the folder was moved.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.parent().map_or(here.clone(), Path::to_owned)
+}
+
+/// A digest of the sources that decide how an image is made: another builder makes
+/// other images of the same inputs.
+fn builder_digest(root: &Path) -> Result<String> {
+    let mut files = vec![
+        root.join("crates/contract/src/image.rs"),
+        root.join("Cargo.lock"),
+    ];
+    let folder = root.join("builder/src");
+    for entry in
+        std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?
+    {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let mut digest = goldring_builder::digest::Running::new();
+    for file in files.iter().filter(|file| file.is_file()) {
+        let name = file.strip_prefix(root).unwrap_or(file);
+        let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        digest.add(&name.to_string_lossy(), &bytes);
+    }
+    Ok(digest.finish())
 }

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod image;
+mod programs;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about, version)]
