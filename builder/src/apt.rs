@@ -401,8 +401,10 @@ fn parse_simulation(text: &str) -> Vec<Chosen> {
         .lines()
         .filter_map(|line| {
             let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+            // Behind the parenthesis may follow what is not yet configured: `[a b ]`.
             let (_, inside) = rest.split_once('(')?;
-            let version = inside.split([' ', ')']).next()?;
+            let inside = inside.split(')').next()?;
+            let version = inside.split(' ').next()?;
             let (_, architecture) = inside.rsplit_once('[')?;
             Some(Chosen {
                 name: name.split(':').next()?.to_owned(),
@@ -443,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_apt_says_is_read() {
-        let text = "Reading package lists...\nInst libc6 (2.36-9+deb12u10 Debian:12.11/stable [amd64]) []\nInst jfs:amd64 (1:1.1.15-5 X [amd64])\nInst pci.ids (0.0~2023 Debian:12/stable [all])\nConf libc6 (2.36 X [amd64])\nInst broken\n";
+        let text = "Reading package lists...\nInst libc6 (2.36-9+deb12u10 Debian:12.11/stable [amd64]) []\nInst jfs:amd64 (1:1.1.15-5 X [amd64]) [udev:amd64 ]\nInst pci.ids (0.0~2023 Debian:12/stable [all])\nConf libc6 (2.36 X [amd64])\nInst broken\n";
         let files: Vec<_> = parse_simulation(text).iter().map(Chosen::file).collect();
         assert_eq!(
             files,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use goldring_contract::paths;
 
 use crate::elf::Closure;
@@ -54,9 +54,16 @@ pub fn collect(
         except: &recipe.except,
         out: Content2::default(),
         taken: BTreeMap::new(),
+        missing: Vec::new(),
     };
     for set in &recipe.tools {
         collector.set(set, unknown)?;
+    }
+    if !collector.missing.is_empty() {
+        bail!(
+            "not there: {}; see images/stage2.toml",
+            collector.missing.join("; ")
+        );
     }
     collector.libraries(&recipe.libraries)?;
     let mut out = collector.out;
@@ -83,6 +90,8 @@ struct Collector<'a> {
     out: Content2,
     /// Files that were taken, and what for.
     taken: BTreeMap<String, String>,
+    /// What should be there and is not.
+    missing: Vec<String>,
 }
 
 impl Collector<'_> {
@@ -108,11 +117,10 @@ impl Collector<'_> {
                 let package = self.take(&path, name)?;
                 self.out.programs.insert(format!("/{path}"), package);
             } else if set.programs.contains(name) && !set.optional {
-                return Err(anyhow!(
-                    "program {name} is not there ({}); is it in one of the packages {}? see \
-                     images/stage2.toml",
-                    set.why,
-                    set.packages.join(", ")
+                self.missing.push(format!(
+                    "program {name} of {} ({})",
+                    set.packages.join(" or "),
+                    set.why
                 ));
             }
         }
@@ -176,7 +184,14 @@ impl Collector<'_> {
             return match self.sysroot.follow(path.trim_start_matches('/')) {
                 Ok(_) => self.take(path.trim_start_matches('/'), path).map(drop),
                 Err(_) if set.optional => Ok(()),
-                Err(error) => Err(error.context(format!("{} (for: {})", path, set.why))),
+                Err(_) => {
+                    self.missing.push(format!(
+                        "{path} of {} ({})",
+                        set.packages.join(" or "),
+                        set.why
+                    ));
+                    Ok(())
+                }
             };
         }
         for (path, found) in below {

@@ -1,5 +1,7 @@
 //! `cargo xtask`: builds, tests and shows everything. One verb, one module.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 mod image;
@@ -18,8 +20,15 @@ enum Verb {
     Image(image::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().verb {
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
         Verb::Image(options) => image::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
