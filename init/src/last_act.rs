@@ -26,7 +26,11 @@ pub(crate) fn arm() {
             // A panic on the way out: nothing left to try.
             reboot();
         }
-        say(&format!("init: a bug: {info}; please report it with this line").replace('\n', ": "));
+        say(
+            &format!("init: a bug: {info}; please report it with this line")
+                .replace(":\n", ": ")
+                .replace('\n', " "),
+        );
         count_down(REBOOT_COUNTDOWN_LONG);
         leave();
     }));

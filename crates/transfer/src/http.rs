@@ -179,6 +179,9 @@ fn silent(error: io::Error) -> io::Error {
         io::ErrorKind::WouldBlock => {
             io::Error::new(io::ErrorKind::TimedOut, "the server fell silent")
         }
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "the server closed the connection")
+        }
         _ => error,
     }
 }
@@ -239,18 +242,19 @@ fn ask(url: &Url, silence: Duration) -> Result<(Head, Body), HttpError> {
     let mut part = [0; 4096];
     let end = loop {
         let length = stream.read(&mut part).map_err(talk)?;
-        if length == 0 {
-            return Err(talk(io::ErrorKind::UnexpectedEof.into()));
-        }
         bytes.extend(&part[..length]);
         if let Some(end) = end_of_head(&bytes) {
             break end;
         }
-        if bytes.len() > HEAD_MAX || Instant::now() > deadline {
-            let problem = "its header has no end";
-            let url = url.clone();
-            return Err(HttpError::NotHttp { url, problem });
-        }
+        let problem = match length {
+            0 if bytes.is_empty() => return Err(talk(io::ErrorKind::UnexpectedEof.into())),
+            _ if !begins_like_http(&bytes) => "no status line",
+            0 => "it ends within its header",
+            _ if bytes.len() > HEAD_MAX || Instant::now() > deadline => "its header has no end",
+            _ => continue,
+        };
+        let url = url.clone();
+        return Err(HttpError::NotHttp { url, problem });
     };
     let head = Head::parse(&bytes[..end]).map_err(|problem| HttpError::NotHttp {
         url: url.clone(),
@@ -287,6 +291,11 @@ fn connect(url: &Url) -> Result<TcpStream, HttpError> {
         url: url.clone(),
         source: last,
     })
+}
+
+/// Whether these bytes may become `HTTP/…`.
+fn begins_like_http(bytes: &[u8]) -> bool {
+    bytes.iter().zip(b"HTTP/").all(|(a, b)| a == b)
 }
 
 /// Where the empty line ends that ends the header.
