@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use goldring_contract::Root;
 use goldring_sys::{random, udp};
 use goldring_wire::dhcp::{
     CLIENT_PORT, Client, Config, Destination, Event, Lease, SERVER_PORT, client::MAX_SIZE,
@@ -11,7 +13,7 @@ use goldring_wire::dhcp::{
 
 use crate::console::say;
 use crate::fate::Fate;
-use crate::link::Link;
+use crate::link::{self, Link};
 
 /// DISCOVERs of one try; the engine tries again, perhaps on another card.
 const DISCOVERS: u32 = 2;
@@ -139,6 +141,27 @@ impl Conversation {
                 Err(error) if is_timeout(&error) => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+/// `init --dhcp CARD`: asks once and prints the lease, without taking the address.
+pub(crate) fn show(card: &str) -> ExitCode {
+    let Some(card) = link::named(&Root::system(), card) else {
+        eprintln!("init: there is no Ethernet card {card}");
+        return ExitCode::FAILURE;
+    };
+    let lease = Conversation::new(&card, None)
+        .map_err(|error| Fate::retry(format!("DHCP on {card}: {error}")))
+        .and_then(|mut conversation| conversation.first_lease());
+    match lease {
+        Ok(lease) => {
+            println!("{lease:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(Fate::Retry(cause) | Fate::Reboot(cause) | Fate::Hold(cause)) => {
+            eprintln!("init: {}", cause.why);
+            ExitCode::FAILURE
         }
     }
 }

@@ -16,6 +16,8 @@ Elsewhere:
     --root DIR            the folder that stands for / (its /sys, /proc, /etc)
     --cmdline TEXT        instead of DIR/proc/cmdline
     --kernel RELEASE      instead of DIR/proc/sys/kernel/osrelease
+  init --dhcp CARD      print the lease that a node would get, change nothing
+                        (needs root; the card must be up)
   init --help           this text
 Called as modprobe: loads the modules that are named.
 ";
@@ -37,6 +39,7 @@ pub(crate) enum Request {
     Help,
     List,
     DryRun(Box<Facts>),
+    Dhcp(String),
 }
 
 /// Reads the flags.
@@ -56,6 +59,7 @@ fn read(args: impl Iterator<Item = OsString>) -> Result<Request, lexopt::Error> 
         match arg {
             Short('h') | Long("help") => return Ok(Request::Help),
             Long("list") => return Ok(Request::List),
+            Long("dhcp") => return Ok(Request::Dhcp(parser.value()?.string()?)),
             Long("dry-run") => dry_run = true,
             Long("root") => facts.root = Root::at(parser.value()?),
             Long("cmdline") => facts.cmdline = Some(parser.value()?.string()?),

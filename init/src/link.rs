@@ -61,9 +61,14 @@ pub(crate) fn all(root: &Root) -> Vec<Link> {
 /// that have no device (Linux, Documentation/ABI/testing/sysfs-class-net).
 fn read(root: &Root, name: &str) -> Option<Link> {
     let folder = root.join(format!("/sys/class/net/{name}"));
-    let ethernet = attribute(root, name, "type")? == "1";
     let wired = !folder.join("wireless").exists() && !folder.join("phy80211").exists();
-    (ethernet && wired && folder.join("device").exists()).then_some(())?;
+    (wired && folder.join("device").exists()).then(|| named(root, name))?
+}
+
+/// The Ethernet link of this name, virtual ones included.
+pub(crate) fn named(root: &Root, name: &str) -> Option<Link> {
+    // ARPHRD_ETHER of linux/if_arp.h
+    (attribute(root, name, "type")? == "1").then_some(())?;
     Some(Link {
         name: name.to_owned(),
         index: attribute(root, name, "ifindex")?.parse().ok()?,

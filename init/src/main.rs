@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             let end = engine::run(steps::ALL, &mut ctx::Ctx::laptop(*facts));
             return last_act::pretend(&end);
         }
+        Ok(Request::Dhcp(card)) => return dhcp::show(&card),
         Err(problem) => {
             eprintln!("init: {problem}");
             return ExitCode::from(2);

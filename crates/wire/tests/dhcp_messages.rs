@@ -239,3 +239,25 @@ fn what_we_send_is_long_enough_for_old_servers() {
     Message::new(Kind::Discover, 1, [2; 6]).emit(&mut bytes);
     assert_eq!(bytes.len(), MIN_LEN);
 }
+
+/// What dnsmasq 2.90 really sent; `fixtures/dhcp/dnsmasq.gen.sh` recorded it.
+#[test]
+fn a_real_servers_answers_are_understood() {
+    let offer = include_bytes!("../../../fixtures/dhcp/dnsmasq.offer");
+    let ack = include_bytes!("../../../fixtures/dhcp/dnsmasq.ack");
+    assert_eq!(Message::parse(offer).unwrap().kind, Kind::Offer);
+    let ack = Message::parse(ack).unwrap();
+    assert_eq!(ack.kind, Kind::Ack);
+    assert_eq!(ack.yiaddr, Ipv4Addr::new(10, 9, 0, 57));
+    assert_eq!(ack.siaddr, Ipv4Addr::new(10, 9, 0, 2));
+    assert_eq!(ack.hostname.as_deref(), Some("node7"));
+    assert_eq!(ack.boot_server.as_deref(), Some("boot.lan"));
+    assert_eq!(ack.boot_file.as_deref(), Some("pxelinux.0"));
+    assert_eq!(ack.search, ["lab.lan", "eng.lab.lan"]);
+    assert_eq!((ack.mtu, ack.lease), (Some(1450), Some(600)));
+    assert_eq!(ack.routes.len(), 2);
+    assert_eq!(
+        (ack.routes[1].network, ack.routes[1].prefix),
+        (Ipv4Addr::new(192, 168, 4, 0), 22)
+    );
+}

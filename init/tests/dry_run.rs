@@ -1,0 +1,254 @@
+//! `init --dry-run` in a made-up world: what it would do, and each clear sentence.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use goldring_contract::image::{Aliases, Class, Manifest, Module, Modules};
+
+const KERNEL: &str = "6.1.0-42-amd64";
+
+fn write(root: &Path, path: &str, text: &str) {
+    let file = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
+}
+
+fn module(name: &str, class: Class) -> Module {
+    Module {
+        name: name.into(),
+        path: format!("kernel/{name}.ko"),
+        class,
+        before: vec![],
+        after: vec![],
+        firmware: vec![],
+    }
+}
+
+/// A machine with one e1000e and one disk controller whose module file is missing.
+fn world() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let manifest = Manifest {
+        kernel: KERNEL.into(),
+        stage2_sha256: "ab".repeat(32),
+        stage2_size: 1000,
+        version: "0.1.0".into(),
+    };
+    write(root, "/etc/goldring/manifest", &manifest.to_string());
+    let modules = vec![
+        module("e1000e", Class::Network),
+        module("ahci", Class::Storage),
+    ];
+    write(
+        root,
+        "/etc/goldring/modules",
+        &Modules::new(modules).to_string(),
+    );
+    let aliases = [
+        ("pci:v00008086d000010D3sv*sd*bc*sc*i*", "e1000e"),
+        ("pci:v*d*sv*sd*bc01sc06i01*", "ahci"),
+    ];
+    let aliases = aliases.map(|(p, m)| (p.to_owned(), m.to_owned())).to_vec();
+    write(
+        root,
+        "/etc/goldring/aliases",
+        &Aliases::new(aliases).to_string(),
+    );
+    write(root, "/etc/goldring/names", "8086  Intel\n\t10d3  82574L\n");
+    write(root, &format!("/lib/modules/{KERNEL}/kernel/e1000e.ko"), "");
+    let devices = [
+        (
+            "0000:00:03.0",
+            "pci:v00008086d000010D3sv00008086sd0000A01Fbc02sc00i00\n",
+        ),
+        (
+            "0000:00:1f.2",
+            "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01\n",
+        ),
+    ];
+    for (place, modalias) in devices {
+        write(
+            root,
+            &format!("/sys/bus/pci/devices/{place}/modalias"),
+            modalias,
+        );
+    }
+    let card = "/sys/class/net/eth0";
+    write(root, &format!("{card}/type"), "1\n");
+    write(root, &format!("{card}/ifindex"), "2\n");
+    write(root, &format!("{card}/address"), "52:54:00:12:34:56\n");
+    fs::create_dir(root.join("sys/class/net/eth0/device")).unwrap();
+    folder
+}
+
+fn init(root: &Path, cmdline: &str, kernel: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_init"))
+        .args([
+            "--dry-run",
+            "--kernel",
+            kernel,
+            "--cmdline",
+            cmdline,
+            "--root",
+        ])
+        .arg(root)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_boot_is_told_step_by_step() {
+    let world = world();
+    let line = "initrd=all.rdz automatic=method:http,network:dhcp,server:10.0.1.1:8080,\
+                directory:/cs4,colour:blue rescue dollymethod";
+    let output = init(world.path(), line, KERNEL);
+    let said = said(&output);
+    let wanted = [
+        "automatic=: unknown key \"colour\", ignored",
+        "goldring 0.1.0 stage 1, kernel 6.1.0-42-amd64",
+        "Installing driver e1000e (for \"Intel|82574L\")",
+        "Installing driver ahci (for \"Intel|2922\")",
+        "Can't find ahci.ko in archive",
+        "goldring: modules loaded, ",
+        "would ask for an address by DHCP on eth0 (52:54:00:12:34:56)",
+        "would fetch http://10.0.1.1:8080/cs4/install/stage2/rescue.clp",
+        "would mount it on /stage2",
+        "would run /usr/bin/goldring node there",
+        "would reboot",
+    ];
+    let mut rest = said.as_str();
+    for line in wanted {
+        let at = rest
+            .find(line)
+            .unwrap_or_else(|| panic!("no {line:?} in\n{said}"));
+        rest = &rest[at + line.len()..];
+    }
+    assert!(output.status.success());
+}
+
+#[test]
+fn each_misfortune_is_one_sentence_that_says_what_to_do() {
+    let world = world();
+    let good = "automatic=method:http,network:dhcp,server:10.0.1.1";
+    let table = [
+        (
+            "quiet",
+            KERNEL,
+            "no automatic= on the kernel command line; add automatic=method:http",
+        ),
+        ("automatic=", KERNEL, "no method; add method:http"),
+        ("automatic=method", KERNEL, "has no colon"),
+        (
+            "automatic=method:http,interface:",
+            KERNEL,
+            "interface: has no value",
+        ),
+        (
+            "automatic=method:nfs",
+            KERNEL,
+            "method:nfs is not in this version yet; use method:http",
+        ),
+        (
+            good,
+            "6.1.0-43-amd64",
+            "this all.rdz is for kernel 6.1.0-42-amd64, but 6.1.0-43-amd64 is running; \
+             put vmlinuz and all.rdz of the same build on the boot server",
+        ),
+        (
+            "automatic=method:http,interface:eth7",
+            KERNEL,
+            "interface:eth7: there is no such card, but eth0 (52:54:00:12:34:56)",
+        ),
+        (
+            "automatic=method:http,network:static,ip:10.0.0.9",
+            KERNEL,
+            "no server: DHCP named none; add server:ADDRESS",
+        ),
+        (
+            "automatic=method:http,server:boot:http",
+            KERNEL,
+            "server:boot:http makes no sense",
+        ),
+    ];
+    for (cmdline, kernel, sentence) in table {
+        let output = init(world.path(), cmdline, kernel);
+        let said = said(&output);
+        let line = said.lines().find(|line| line.contains(sentence));
+        assert!(line.is_some(), "{cmdline}: no {sentence:?} in\n{said}");
+        assert!(
+            said.ends_with("would reboot in 30 s\n"),
+            "{cmdline}:\n{said}"
+        );
+        assert_eq!(output.status.code(), Some(1), "{cmdline}");
+        assert!(output.stderr.is_empty());
+    }
+    let long = format!("automatic=method:http,{}", "x:y,".repeat(2560));
+    assert!(said(&init(world.path(), &long, KERNEL)).contains("10252 bytes long"));
+    let held = said(&init(world.path(), "debug automatic=", KERNEL));
+    assert!(held.ends_with("would hold\n"), "{held}");
+}
+
+#[test]
+fn a_card_without_driver_is_named() {
+    let world = world();
+    fs::remove_dir_all(world.path().join("sys/class/net")).unwrap();
+    let line = "automatic=method:http,network:dhcp";
+    let without_table = said(&init(world.path(), line, KERNEL));
+    assert!(
+        without_table.contains("no driver of this image takes 8086:10d3 (Intel|82574L)"),
+        "{without_table}"
+    );
+    write(
+        world.path(),
+        "/etc/goldring/absent",
+        "pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e\n",
+    );
+    let named = said(&init(world.path(), line, KERNEL));
+    assert!(
+        named.contains(
+            "no network interface: wanted e1000e for 8086:10d3, not in this image; \
+             add it in images/stage1.toml"
+        ),
+        "{named}"
+    );
+    fs::remove_dir_all(world.path().join("sys/bus")).unwrap();
+    assert!(said(&init(world.path(), line, KERNEL)).contains("shows no network card"));
+}
+
+#[test]
+fn broken_images_are_named() {
+    let world = world();
+    let line = "automatic=method:http,network:dhcp";
+    write(world.path(), "/etc/goldring/modules", "zebra\n");
+    let broken = said(&init(world.path(), line, KERNEL));
+    assert!(
+        broken.contains("table modules, line 1: not six fields"),
+        "{broken}"
+    );
+    fs::remove_file(world.path().join("etc/goldring/manifest")).unwrap();
+    let missing = said(&init(world.path(), line, KERNEL));
+    assert!(missing.contains("this all.rdz is broken"), "{missing}");
+}
+
+#[test]
+fn the_flags_explain_themselves() {
+    let run = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_init"))
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(said(&run(&["--list"])).lines().count(), 9);
+    let help = said(&run(&["--help"]));
+    assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+    for wrong in [&[][..], &["--root"], &["--zebra"]] {
+        let output = run(wrong);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+}
