@@ -30,6 +30,10 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
         say(&format!("would run {} node there", paths::AGENT));
         return Ok(());
     }
+    if ctx.attempt > 1 {
+        // What an agent left behind may hold the disk, and the second console.
+        process::kill_all();
+    }
     let top = ctx.root.join(paths::STAGE2_ROOT);
     tell(ctx).map_err(|error| Fate::retry(format!("writing {}: {error}", paths::HANDOVER)))?;
     let console = ctx.root.join("/dev/console");

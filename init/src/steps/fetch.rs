@@ -15,8 +15,10 @@ use crate::console::say;
 use crate::ctx::Ctx;
 use crate::fate::{Fate, chain};
 
-/// Between two lines of progress.
+/// Before the first line of progress; the pause doubles with each line…
 const BEAT: Duration = Duration::from_secs(2);
+/// … up to this, so that a slow fetch does not fill a serial console.
+const BEAT_MAX: Duration = Duration::from_secs(16);
 /// What the system needs beside stage 2, in bytes.
 const ELBOW_ROOM: u64 = 48 << 20;
 
@@ -164,19 +166,22 @@ fn prepare(ctx: &mut Ctx, file: &Path) -> Result<(), Fate> {
 /// Lines of progress, not too many for a serial console.
 struct Beat {
     last: Instant,
+    pause: Duration,
 }
 
 impl Beat {
     fn new() -> Self {
         Self {
             last: Instant::now(),
+            pause: BEAT,
         }
     }
 
     fn progress(&mut self, progress: Progress) {
         let done = progress.bytes == progress.total;
-        if done || self.last.elapsed() >= BEAT {
+        if done || self.last.elapsed() >= self.pause {
             self.last = Instant::now();
+            self.pause = (self.pause * 2).min(BEAT_MAX);
             say(&line(progress));
         }
     }
