@@ -4,8 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod host;
 mod image;
+mod lab;
 mod programs;
+mod test;
+mod workspace;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about, version)]
@@ -18,11 +22,17 @@ struct Cli {
 enum Verb {
     /// Make vmlinuz, all.rdz and rescue.clp.
     Image(image::Options),
+    /// Clone virtual machines: PXE, stage 2, the ring, the first boot from disk.
+    Lab(lab::Options),
+    /// Run all tests.
+    Test(test::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Image(options) => image::run(&options),
+        Verb::Lab(options) => lab::run(&options),
+        Verb::Test(options) => test::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

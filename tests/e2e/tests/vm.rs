@@ -1,0 +1,2 @@
+//! Stories in virtual machines.
+fn main() {}
