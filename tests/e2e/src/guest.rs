@@ -1,0 +1,139 @@
+//! A virtual machine that boots `vmlinuz` and `all.rdz` directly.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// What is plugged into the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Card {
+    /// A virtio card in QEMU's user network: DHCP answers, the host is 10.0.2.2.
+    Connected,
+    /// A virtio card on a hub with nobody else: the link is up, DHCP is silent.
+    Lonely,
+    /// A virtio card whose cable is pulled out.
+    Unplugged,
+    /// No card at all.
+    None,
+}
+
+/// A running guest; dropping it ends it.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    console: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Guest {
+    /// Boots the images in `images` with `words` on the kernel command line. A reboot
+    /// of the guest ends it.
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub fn boot(images: &Path, words: &str, card: Card) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let console = folder.path().join("console");
+        File::create(&console)?;
+        let network: &[&str] = match card {
+            Card::Connected => &["-nic", "user,model=virtio-net-pci"],
+            Card::Lonely => &["-nic", "hubport,hubid=0,model=virtio-net-pci"],
+            Card::Unplugged => &["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"],
+            Card::None => &["-nic", "none"],
+        };
+        let mut command = Command::new("qemu-system-x86_64");
+        command
+            .args(["-accel", "tcg,thread=multi", "-m", "1024", "-no-reboot"])
+            .args(["-display", "none", "-monitor"])
+            .arg(if card == Card::Unplugged {
+                "stdio"
+            } else {
+                "none"
+            })
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .arg("-kernel")
+            .arg(images.join("vmlinuz"))
+            .arg("-initrd")
+            .arg(images.join("all.rdz"))
+            .args(["-append", &format!("console=ttyS0 {words}")])
+            .args(network)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(File::create(folder.path().join("qemu"))?);
+        let mut child = command.spawn().context("starting qemu-system-x86_64")?;
+        if card == Card::Unplugged {
+            use std::io::Write;
+            // Before the kernel's first instruction has run, as far as it can tell.
+            let monitor = child.stdin.as_mut().context("no monitor")?;
+            monitor.write_all(b"set_link n off\n")?;
+        }
+        Ok(Self {
+            child,
+            console,
+            _folder: folder,
+        })
+    }
+
+    /// What the console has shown so far.
+    pub fn console(&self) -> String {
+        let bytes = std::fs::read(&self.console).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\r', "\n")
+    }
+
+    /// Waits until the console shows `words`.
+    ///
+    /// # Errors
+    /// The guest ended or `limit` passed before, with the end of the console.
+    pub fn expect(&mut self, words: &str, limit: Duration) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let ended = self.child.try_wait()?.is_some();
+            if self.console().contains(words) {
+                return Ok(());
+            }
+            if ended || start.elapsed() > limit {
+                let how = if ended { "the guest ended" } else { "too late" };
+                bail!(
+                    "{how}, no {words:?}; the console ends with:\n{}",
+                    self.tail()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until the guest reboots.
+    ///
+    /// # Errors
+    /// `limit` passed before, with the end of the console.
+    pub fn expect_reboot(&mut self, limit: Duration) -> Result<()> {
+        let start = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if start.elapsed() > limit {
+                bail!("no reboot; the console ends with:\n{}", self.tail());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if self.console().contains("Kernel panic") {
+            bail!("the kernel panicked:\n{}", self.tail());
+        }
+        Ok(())
+    }
+
+    fn tail(&self) -> String {
+        let console = self.console();
+        let lines: Vec<_> = console.lines().filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,2 +1,0 @@
-//! Stories in virtual machines.
-fn main() {}

@@ -1,0 +1,75 @@
+//! The images themselves.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use goldring_vm_tests::{workspace, xtask};
+use libtest_mimic::Trial;
+
+use crate::trial;
+
+/// The images of this checkout, made on first use.
+pub(crate) fn images() -> Result<PathBuf> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        xtask(&["image"]).map_err(|error| format!("{error:#}"))?;
+        Ok(workspace().join("target/images"))
+    })
+    .clone()
+    .map_err(|error| anyhow!("making the images: {error}"))
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("images::built_twice_they_are_the_same", None, built_twice),
+        trial("images::a_second_run_changes_nothing", None, second_run),
+        trial("images::inspect_lists_what_is_inside", None, inspect),
+    ]
+}
+
+fn sums(folder: &Path) -> Result<String> {
+    let path = folder.join("SHA256SUMS");
+    std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn built_twice() -> Result<()> {
+    let first = sums(&images()?)?;
+    ensure!(
+        ["vmlinuz", "all.rdz", "rescue.clp"]
+            .iter()
+            .all(|f| first.contains(f)),
+        "{first}"
+    );
+    let again = tempfile::tempdir()?;
+    let out = again
+        .path()
+        .to_str()
+        .context("the temporary folder has an odd name")?;
+    xtask(&["image", "--force", "--out", out])?;
+    let second = sums(again.path())?;
+    ensure!(first == second, "first:\n{first}\nsecond:\n{second}");
+    Ok(())
+}
+
+fn second_run() -> Result<()> {
+    let folder = images()?;
+    let time = |file: &str| -> Result<_> { Ok(std::fs::metadata(folder.join(file))?.modified()?) };
+    let before = (time("all.rdz")?, time("rescue.clp")?);
+    xtask(&["image"])?;
+    ensure!(
+        before == (time("all.rdz")?, time("rescue.clp")?),
+        "they were made again"
+    );
+    Ok(())
+}
+
+fn inspect() -> Result<()> {
+    let archive = images()?.join("all.rdz");
+    let archive = archive.to_str().context("the workspace has an odd name")?;
+    let listing = xtask(&["image", "--inspect", archive])?;
+    for file in ["etc/goldring/manifest", "virtio_net.ko", "init"] {
+        ensure!(listing.contains(file), "no {file} in:\n{listing}");
+    }
+    Ok(())
+}
