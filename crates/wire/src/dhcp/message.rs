@@ -252,6 +252,12 @@ impl Message {
             },
         );
         writer.option(option::KIND, &[self.kind as u8]);
+        self.emit_options(&mut writer);
+        writer.finish();
+    }
+
+    /// All options but the message type; empty ones are left out.
+    fn emit_options(&self, writer: &mut Writer<'_>) {
         for (number, address) in [
             (option::NETMASK, self.netmask),
             (option::REQUESTED, self.requested),
@@ -298,7 +304,6 @@ impl Message {
         writer.option(option::PARAMETERS, &self.parameters);
         writer.option(option::SEARCH, &emit_search(&self.search));
         writer.option(option::ROUTES, &emit_routes(&self.routes));
-        writer.finish();
     }
 }
 

@@ -5,10 +5,12 @@
 //! takes `(now, bytes)` and gives bytes to send, the next deadline and events.
 
 pub mod client;
+mod lease;
 pub mod message;
 pub mod packet;
 
-pub use client::{Client, Config, Destination, Event, Lease, Transmit};
+pub use client::{Client, Config, Destination, Event, Transmit};
+pub use lease::Lease;
 pub use message::{Kind, Message, Route};
 pub use packet::ParseError;
 
