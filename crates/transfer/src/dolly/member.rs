@@ -73,9 +73,11 @@ impl Member<'_> {
         self.flush()?;
         let store = open(&self.parent.config).map_err(Failure::Here)?;
         self.store = Some(store);
+        // What belongs to the configuration must be read before this node is ready.
+        self.hear(Duration::ZERO)?;
         self.handle(Input::Opened)?;
         while !self.machine.is_done() {
-            self.hear()?;
+            self.hear(TICK)?;
             while let Some((child, pair)) = self.dialer.arrived() {
                 self.children[child] = Some(pair);
                 self.handle(Input::Connected(child))?;
@@ -93,7 +95,7 @@ impl Member<'_> {
     }
 
     /// Reads every control connection that has something.
-    fn hear(&mut self) -> Result<(), Failure> {
+    fn hear(&mut self, wait: Duration) -> Result<(), Failure> {
         let mut links = vec![Link::Parent];
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.parent.pair.control.as_fd()];
         for (child, pair) in self.children.iter().enumerate() {
@@ -102,7 +104,7 @@ impl Member<'_> {
                 fds.push(pair.control.as_fd());
             }
         }
-        let ready = readable(&fds, TICK);
+        let ready = readable(&fds, wait);
         for (link, _) in links.into_iter().zip(ready).filter(|(_, ready)| *ready) {
             let stream = match link {
                 Link::Parent => &self.parent.pair.control,

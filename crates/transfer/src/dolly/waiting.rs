@@ -18,6 +18,8 @@ use super::report::{Event, Reporter};
 const SAY: Duration = Duration::from_secs(15);
 /// A configuration that has begun must be complete after this.
 const COMPLETE: Duration = Duration::from_secs(10);
+/// A configuration whose last line has no end is taken after so long.
+const UNENDED: Duration = Duration::from_millis(300);
 /// The data connection was made first; it cannot be far.
 const DATA: Duration = Duration::from_secs(5);
 /// The most connections that are looked at at the same time, of each kind.
@@ -43,6 +45,8 @@ struct Caller {
     reader: ConfigReader,
     /// When it has to be through; set once it has begun.
     deadline: Option<Instant>,
+    /// When it last sent something.
+    heard: Instant,
     /// Complete, and waiting for its data connection.
     found: Option<(Config, Place)>,
 }
@@ -115,6 +119,7 @@ impl Waiting<'_> {
                 peer,
                 reader: ConfigReader::default(),
                 deadline: None,
+                heard: now,
                 found: None,
             });
         }
@@ -192,6 +197,10 @@ impl Caller {
             return Err(Some(why.to_owned()));
         }
         if !readable {
+            let silent = now.duration_since(self.heard) >= UNENDED;
+            if self.found.is_none() && silent && self.reader.may_be_complete() {
+                return self.understand(own, now);
+            }
             return Ok(());
         }
         let bytes = match read_some(&self.stream) {
@@ -206,10 +215,15 @@ impl Caller {
         if self.found.is_some() {
             return Ok(());
         }
+        self.heard = now;
         self.deadline.get_or_insert(now + COMPLETE);
-        if !self.reader.push(&bytes).map_err(|e| Some(e.to_string()))? {
-            return Ok(());
+        if self.reader.push(&bytes).map_err(|e| Some(e.to_string()))? {
+            return self.understand(own, now);
         }
+        Ok(())
+    }
+
+    fn understand(&mut self, own: &Own, now: Instant) -> Result<(), Option<String>> {
         let config = Config::received(self.reader.bytes())
             .map_err(|e| Some(format!("sent a configuration with a fault in {e}")))?;
         let place = own

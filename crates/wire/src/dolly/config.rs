@@ -186,11 +186,14 @@ impl Config {
 }
 
 /// Makes sure that an old reader, which reads on when exactly one segment came, does
-/// not wait for bytes that never come. What follows `endconfig` is ignored.
+/// not wait for bytes that never come. The blank stands before the last end of line,
+/// where old readers ignore it, so that the text still ends with its last line.
 pub fn pad(text: &mut Vec<u8>) {
-    if !text.is_empty() && text.len().is_multiple_of(SEGMENT) {
-        text.push(b'\n');
+    if text.is_empty() || !text.len().is_multiple_of(SEGMENT) {
+        return;
     }
+    let end = text.strip_suffix(b"\n").map_or(text.len(), <[u8]>::len);
+    text.insert(end, b' ');
 }
 
 impl fmt::Display for Config {

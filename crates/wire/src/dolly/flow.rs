@@ -27,6 +27,11 @@ impl Intake {
         self.received
     }
 
+    /// How many bytes went out so far.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
     /// The total, once it is known.
     pub fn total(&self) -> Option<u64> {
         self.total

@@ -29,7 +29,8 @@ pub enum NotConfig {
 }
 
 impl ConfigReader {
-    /// Takes what arrived; `true` once the configuration is complete.
+    /// Takes what arrived; `true` once the configuration is complete: its `endconfig`
+    /// line is there with its end. Without the end see [`ConfigReader::may_be_complete`].
     ///
     /// # Errors
     /// Bytes that no classic dolly sends.
@@ -46,7 +47,7 @@ impl ConfigReader {
         if self.bytes[before..].iter().any(odd) {
             return Err(NotConfig::Garbage);
         }
-        if self.is_complete() {
+        if self.has_end(|line, last| !last && line.starts_with(b"endconfig")) {
             return Ok(true);
         }
         if self.bytes.len() > RECEIVED_MAX {
@@ -60,13 +61,22 @@ impl ConfigReader {
         &self.bytes
     }
 
-    /// Old readers take any line that begins with `endconfig`, with or without an end
-    /// of line.
-    fn is_complete(&self) -> bool {
-        self.bytes.split(|b| *b == b'\n').any(|line| {
-            let text = line.trim_ascii_start();
-            text.starts_with(b"endconfig")
-        })
+    /// Whether the text ends with an `endconfig` that has no end of line. Old readers
+    /// take that for complete; whoever waits takes it when nothing more comes. Taking
+    /// it at once would leave the end of line to be read as part of the total.
+    pub fn may_be_complete(&self) -> bool {
+        self.has_end(|line, _| line.starts_with(b"endconfig"))
+    }
+
+    fn has_end(&self, is_end: impl Fn(&[u8], bool) -> bool) -> bool {
+        let mut lines = self.bytes.split(|b| *b == b'\n').peekable();
+        while let Some(line) = lines.next() {
+            let last = lines.peek().is_none();
+            if is_end(line.trim_ascii_start(), last) {
+                return true;
+            }
+        }
+        false
     }
 }
 

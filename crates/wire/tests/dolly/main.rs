@@ -1,0 +1,8 @@
+//! dolly without sockets: configurations with every fault, recorded conversations, and
+//! whole rings in memory.
+
+mod captures;
+mod configs;
+mod readers;
+mod ring;
+mod rings;
