@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Payload::File { input, .. } = &config.payload else {
         bail!("there is no infile");
     };
-    let source = Source::open(&root, Path::new(&input.path))?;
+    let source = Source::open(&root, &std::path::absolute(&input.path)?)?;
     for user in &source.users {
         screen.say(&format!(
             "warning: {user}; what changes while it is copied is copied half"

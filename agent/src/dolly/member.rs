@@ -1,7 +1,6 @@
 //! A node of a dolly ring.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,10 +56,11 @@ pub(crate) fn open(root: &Root, config: &Config, sync: Sync) -> Result<Store, St
     let Payload::File { output, .. } = &config.payload else {
         return Err("there is no outfile".to_owned());
     };
-    let path = Path::new(&output.path);
+    // As a shell would take it: relative to where this program was started.
+    let path = std::path::absolute(&output.path).map_err(fault::one_line)?;
     let limit = Instant::now() + APPEAR;
     let target = loop {
-        match Target::open(root, path) {
+        match Target::open(root, &path) {
             Err(TargetError::Absent { .. }) if Instant::now() < limit => {
                 thread::sleep(Duration::from_millis(250));
             }

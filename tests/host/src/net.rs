@@ -1,0 +1,148 @@
+//! A network of namespaces: one for each computer and one with a bridge between them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail};
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Computers `n0`, `n1`, … with the addresses 10.77.0.10, 10.77.0.11, …; each knows
+/// the names of all. Gone when dropped.
+#[derive(Debug)]
+pub struct Net {
+    prefix: String,
+    computers: usize,
+}
+
+/// Why network tests cannot run here, if so.
+pub fn unavailable() -> Option<String> {
+    let probe = format!("grprobe{}", std::process::id());
+    let result = ip(&["netns", "add", &probe]);
+    // It may not exist; that is what is being found out.
+    let _ = ip(&["netns", "del", &probe]);
+    result
+        .err()
+        .map(|error| format!("needs root and ip netns: {error:#}"))
+}
+
+/// Runs `ip`.
+///
+/// # Errors
+/// It is not there, or fails; with what it said.
+pub fn ip(args: &[&str]) -> Result<()> {
+    run("ip", args)
+}
+
+/// Runs a program and waits for it.
+///
+/// # Errors
+/// It is not there, or fails; with what it said.
+pub fn run(program: &str, args: &[&str]) -> Result<()> {
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .with_context(|| format!("starting {program}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{program} {}: {}", args.join(" "), said.trim());
+    }
+    Ok(())
+}
+
+impl Net {
+    /// Makes `computers` of them.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new(computers: usize) -> Result<Self> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("gr{}x{number}", std::process::id());
+        let net = Self { prefix, computers };
+        let bridge = format!("{}b", net.prefix);
+        ip(&["netns", "add", &bridge])?;
+        ip(&["-n", &bridge, "link", "add", "br0", "type", "bridge"])?;
+        ip(&["-n", &bridge, "link", "set", "br0", "up"])?;
+        let hosts: String = (0..computers)
+            .map(|i| format!("{} n{i}\n", net.address(i)))
+            .collect();
+        for i in 0..computers {
+            let name = net.namespace(i);
+            ip(&["netns", "add", &name])?;
+            let folder = PathBuf::from("/etc/netns").join(&name);
+            fs::create_dir_all(&folder)?;
+            fs::write(
+                folder.join("hosts"),
+                format!("127.0.0.1 localhost\n{hosts}"),
+            )?;
+            let port = format!("p{i}");
+            ip(&[
+                "link", "add", &port, "netns", &bridge, "type", "veth", "peer", "name", "eth0",
+                "netns", &name,
+            ])?;
+            ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"])?;
+            let address = format!("{}/24", net.address(i));
+            ip(&["-n", &name, "addr", "add", &address, "dev", "eth0"])?;
+            for link in ["lo", "eth0"] {
+                ip(&["-n", &name, "link", "set", link, "up"])?;
+            }
+        }
+        Ok(net)
+    }
+
+    /// The address of a computer.
+    pub fn address(&self, computer: usize) -> String {
+        format!("10.77.0.{}", computer + 10)
+    }
+
+    /// The namespace of a computer.
+    pub fn namespace(&self, computer: usize) -> String {
+        format!("{}h{computer}", self.prefix)
+    }
+
+    /// Limits what a computer sends, such as `200mbit`.
+    ///
+    /// # Errors
+    /// `tc` fails.
+    pub fn slow(&self, computer: usize, rate: &str) -> Result<()> {
+        let name = self.namespace(computer);
+        let tbf = [
+            "root", "tbf", "rate", rate, "burst", "128kb", "latency", "50ms",
+        ];
+        let mut args = vec!["netns", "exec", &name, "tc", "qdisc", "add", "dev", "eth0"];
+        args.extend(tbf);
+        ip(&args)
+    }
+
+    /// Pulls a computer's cable.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn cut(&self, computer: usize) -> Result<()> {
+        let bridge = format!("{}b", self.prefix);
+        ip(&[
+            "-n",
+            &bridge,
+            "link",
+            "set",
+            &format!("p{computer}"),
+            "down",
+        ])
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        // What was never made cannot be removed; nothing else is to be done about it.
+        for i in 0..self.computers {
+            let name = self.namespace(i);
+            let _ = ip(&["netns", "del", &name]);
+            let _ = fs::remove_dir_all(PathBuf::from("/etc/netns").join(&name));
+        }
+        let _ = ip(&["netns", "del", &format!("{}b", self.prefix)]);
+        // Fails while others use it, which is right.
+        let _ = fs::remove_dir("/etc/netns");
+    }
+}

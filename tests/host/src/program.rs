@@ -1,0 +1,157 @@
+//! Programs in namespaces: started, watched, signalled by their own id, never left.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::net::{Net, run};
+
+/// A running program. Killed when dropped.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    /// What to call it in messages.
+    pub name: String,
+    log: PathBuf,
+}
+
+/// The `goldring` under test: `GOLDRING_BIN`, or built now.
+///
+/// # Errors
+/// It cannot be built.
+pub fn goldring() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("GOLDRING_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "-p", "goldring-agent"])
+        .current_dir(&root)
+        .status()
+        .context("starting cargo")?;
+    if !status.success() {
+        bail!("goldring does not build");
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(fs::canonicalize(target.join("debug/goldring"))?)
+}
+
+/// The independent old peer.
+pub fn classic() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/classic.py")
+}
+
+impl Program {
+    /// Starts `words` on a computer, in `folder`; it is called `n` and the number there.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(net: &Net, computer: usize, folder: &Path, words: &[&str]) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let log = folder.join("log");
+        let out = File::create(&log)?;
+        let child = Command::new("ip")
+            .args(["netns", "exec", &net.namespace(computer)])
+            .args(words)
+            .current_dir(folder)
+            .env("MYNODENAME", format!("n{computer}"))
+            .env_remove("HOST")
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn()
+            .with_context(|| format!("starting {words:?}"))?;
+        Ok(Self {
+            child,
+            name: format!("n{computer}"),
+            log,
+        })
+    }
+
+    /// Everything it said so far.
+    pub fn said(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until it has said `text`.
+    ///
+    /// # Errors
+    /// It does not within `limit`.
+    pub fn expect(&self, text: &str, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        while !self.said().contains(text) {
+            if Instant::now() > end {
+                bail!("{} did not say {text:?}:\n{}", self.name, self.said());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Waits for its end: the exit code, or none when a signal ended it.
+    ///
+    /// # Errors
+    /// It runs on after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<i32>> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            if Instant::now() > end {
+                bail!("{} still runs after {limit:?}:\n{}", self.name, self.said());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for its end and its exit code.
+    ///
+    /// # Errors
+    /// It runs on, or ends otherwise.
+    pub fn ends_with(&mut self, code: i32, limit: Duration) -> Result<()> {
+        let got = self.wait(limit)?;
+        if got != Some(code) {
+            bail!(
+                "{} ended with {got:?}, not {code}:\n{}",
+                self.name,
+                self.said()
+            );
+        }
+        Ok(())
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        run(
+            "kill",
+            &[&format!("-{signal}"), &self.child.id().to_string()],
+        )
+    }
+
+    /// How much memory it has used at most, in bytes.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kilobytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

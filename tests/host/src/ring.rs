@@ -1,0 +1,160 @@
+//! A ring in a [`Net`]: the input, the configuration, the programs, the copies.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::net::Net;
+use crate::program::{Program, classic};
+
+/// Long enough for anything that is not broken.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// A ring that is not running yet.
+#[derive(Debug)]
+pub struct Ring {
+    /// The computers; 0 is the golden node.
+    pub net: Net,
+    folder: tempfile::TempDir,
+    goldring: PathBuf,
+    /// What is copied.
+    pub input: Vec<u8>,
+    clients: usize,
+}
+
+impl Ring {
+    /// A ring of so many clients with an input of `size` bytes.
+    ///
+    /// # Errors
+    /// The network cannot be made.
+    pub fn new(goldring: &Path, clients: usize, size: usize) -> Result<Self> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ size as u64;
+        let mut input = Vec::with_capacity(size + 8);
+        while input.len() < size {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            input.extend(state.to_le_bytes());
+        }
+        input.truncate(size);
+        let ring = Self {
+            net: Net::new(clients + 1)?,
+            folder: tempfile::tempdir()?,
+            goldring: goldring.to_owned(),
+            input,
+            clients,
+        };
+        fs::create_dir_all(ring.home(0))?;
+        fs::write(ring.home(0).join("in"), &ring.input)?;
+        ring.configure("", "out")?;
+        Ok(ring)
+    }
+
+    /// A computer's folder.
+    pub fn home(&self, computer: usize) -> PathBuf {
+        self.folder.path().join(format!("n{computer}"))
+    }
+
+    /// Writes the configuration, with more lines and another target.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn configure(&self, more: &str, target: &str) -> Result<()> {
+        let n = self.clients;
+        let mut text = format!("infile in\noutfile {target}\n{more}server n0\n");
+        write!(text, "firstclient n1\nlastclient n{n}\nclients {n}\n")?;
+        for i in 1..=n {
+            writeln!(text, "n{i}")?;
+        }
+        text.push_str("endconfig\n");
+        self.configure_as(&text)
+    }
+
+    /// Writes this text as the configuration.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn configure_as(&self, text: &str) -> Result<()> {
+        Ok(fs::write(self.home(0).join("dolly.cfg"), text)?)
+    }
+
+    /// Starts goldring on a computer: the golden node on 0, a client elsewhere, with
+    /// more options.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&self, computer: usize, more: &[&str]) -> Result<Program> {
+        let goldring = self.goldring.to_string_lossy().into_owned();
+        let mut words = vec![goldring.as_str(), "dolly", "-v"];
+        if computer == 0 {
+            words.extend(["-s", "-f", "dolly.cfg"]);
+        }
+        words.extend(more);
+        Program::start(&self.net, computer, &self.home(computer), &words)
+    }
+
+    /// Starts the independent old program on a computer.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_classic(&self, computer: usize) -> Result<Program> {
+        let path = classic().to_string_lossy().into_owned();
+        let name = format!("n{computer}");
+        let home = self.home(computer);
+        fs::create_dir_all(&home)?;
+        if computer == 0 {
+            let words = ["python3", &path, "server", "dolly.cfg"];
+            return Program::start(&self.net, 0, &home, &words);
+        }
+        // An old client's target must exist.
+        fs::write(home.join("out"), "")?;
+        let words = ["python3", &path, "client", &name];
+        Program::start(&self.net, computer, &home, &words)
+    }
+
+    /// Starts everybody, clients first.
+    ///
+    /// # Errors
+    /// Somebody does not start.
+    pub fn start_all(&self, more: &[&str]) -> Result<Vec<Program>> {
+        let mut programs = Vec::new();
+        for computer in 1..=self.clients {
+            programs.push(self.start(computer, more)?);
+        }
+        programs.insert(0, self.start(0, more)?);
+        Ok(programs)
+    }
+
+    /// Everybody ends well, and every copy is right.
+    ///
+    /// # Errors
+    /// Not so.
+    pub fn succeeds(&self, programs: &mut [Program]) -> Result<()> {
+        for program in programs {
+            program.ends_with(0, LONG)?;
+        }
+        for computer in 1..=self.clients {
+            self.same(computer)?;
+        }
+        Ok(())
+    }
+
+    /// A client's copy is right.
+    ///
+    /// # Errors
+    /// It differs, or is not there.
+    pub fn same(&self, computer: usize) -> Result<()> {
+        let copy = fs::read(self.home(computer).join("out"))?;
+        if copy != self.input {
+            let at = copy.iter().zip(&self.input).position(|(a, b)| a != b);
+            bail!(
+                "the copy of n{computer} differs: {} bytes, first at {at:?}",
+                copy.len()
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,2 +1,0 @@
-//! Host tests: placeholder main until the ring lands.
-fn main() {}

@@ -1,0 +1,56 @@
+//! Stories of real processes in network namespaces. Each trial is one sentence.
+
+mod faults;
+mod peers;
+mod rings;
+mod targets;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use goldring_host_tests::{net, program};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A trial: its sentence and what it does with the program under test.
+type Story = (&'static str, fn(&Path) -> Result<()>);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Some stories measure time; they share the processors with few others.
+    arguments.test_threads.get_or_insert(2);
+    let reason = if arguments.list {
+        None
+    } else {
+        net::unavailable()
+    };
+    if let Some(reason) = &reason {
+        eprintln!("host tests are ignored: {reason}");
+    }
+    let goldring = match (&reason, arguments.list) {
+        (None, false) => program::goldring().unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            std::process::exit(1);
+        }),
+        _ => PathBuf::new(),
+    };
+    let goldring = Arc::new(goldring);
+    let stories = [
+        rings::STORIES,
+        faults::STORIES,
+        peers::STORIES,
+        targets::STORIES,
+    ];
+    let trials = stories
+        .iter()
+        .flat_map(|stories| stories.iter())
+        .map(|(name, story)| {
+            let (goldring, story) = (Arc::clone(&goldring), *story);
+            let work = move || story(&goldring).map_err(|error| Failed::from(format!("{error:#}")));
+            Trial::test(*name, work)
+                .with_ignored_flag(reason.is_some())
+                .with_kind(reason.as_deref().map_or("", |_| "needs root"))
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}

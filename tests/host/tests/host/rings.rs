@@ -1,0 +1,143 @@
+//! Rings that work.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use goldring_host_tests::ring::{LONG, Ring};
+
+use crate::Story;
+
+pub(crate) const STORIES: &[Story] = &[
+    ("a_ring_of_five_copies_an_odd_size", ring_of_five),
+    ("a_tree_with_fanout_two_copies_too", tree),
+    ("short_files_never_stand_still", short_files),
+    ("the_server_may_start_first", server_first),
+    ("an_empty_input_ends_at_once", empty),
+    ("a_pipe_is_an_input", pipe),
+    ("strangers_do_not_harm_a_waiting_client", strangers),
+    ("memory_stays_bounded_behind_a_slow_link", bounded),
+];
+
+fn ring_of_five(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 5, 40_000_123)?;
+    let mut programs = ring.start_all(&[])?;
+    ring.succeeds(&mut programs)?;
+    ensure!(
+        programs[0]
+            .said()
+            .contains("5 clones are complete: 40000123 bytes in")
+    );
+    Ok(())
+}
+
+fn tree(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 6, 9_000_001)?;
+    ring.configure("fanout 2\nhyphennormal\nsegsize 1460\n", "out")?;
+    ring.succeeds(&mut ring.start_all(&[])?)
+}
+
+fn short_files(goldring: &Path) -> Result<()> {
+    for size in [100, (1 << 20) + 100] {
+        let ring = Ring::new(goldring, 3, size)?;
+        for _ in 0..20 {
+            ring.succeeds(&mut ring.start_all(&[])?)?;
+            for computer in 1..=3 {
+                std::fs::remove_file(ring.home(computer).join("out"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn server_first(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 3, 3_000_000)?;
+    let mut programs = vec![ring.start(0, &[])?];
+    thread::sleep(Duration::from_millis(1500));
+    for computer in [2, 3, 1] {
+        programs.push(ring.start(computer, &[])?);
+        thread::sleep(Duration::from_millis(300));
+    }
+    ring.succeeds(&mut programs)
+}
+
+fn empty(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 2, 0)?;
+    ring.succeeds(&mut ring.start_all(&[])?)
+}
+
+fn pipe(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 3, 5_000_100)?;
+    let home = ring.home(0);
+    goldring_host_tests::net::run("mkfifo", &[&home.join("fifo").to_string_lossy()])?;
+    let text = std::fs::read_to_string(home.join("dolly.cfg"))?;
+    ring.configure_as(&text.replace("infile in", "infile fifo"))?;
+    let mut programs = ring.start_all(&[])?;
+    let input = ring.input.clone();
+    thread::spawn(move || std::fs::write(home.join("fifo"), input));
+    ring.succeeds(&mut programs)
+}
+
+/// Connects like a port scanner and worse, from the last computer.
+const SCAN: &str = r"
+import os, socket, sys, time
+host = sys.argv[1]
+silent = [socket.create_connection((host, port)) for port in (9997, 9998) for _ in range(30)]
+for junk in (b'', b'\0', b'\1' * 40, b'GET / HTTP/1.0\r\n\r\n', os.urandom(5000), b'infile x\nendconfig\n',
+             b'infile /a\noutfile /b\nserver s\nfirstclient c\nlastclient c\nclients 1\nc\nendconfig\n',
+             b'infile /a\n' * 20000):
+    for port in (9997, 9998):
+        s = socket.create_connection((host, port))
+        try:
+            s.sendall(junk)
+        except OSError:
+            pass
+        if len(junk) % 2:
+            s.close()
+        else:
+            silent.append(s)
+print('scanned', flush=True)
+time.sleep(60)
+";
+
+fn strangers(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 3, 2_000_100)?;
+    let clients = [ring.start(1, &[])?, ring.start(2, &[])?];
+    for client in &clients {
+        client.expect("waiting for the golden node", LONG)?;
+    }
+    let home = ring.home(3);
+    let mut scans = Vec::new();
+    for victim in [1, 2] {
+        let words = ["python3", "-c", SCAN, &ring.net.address(victim)];
+        let scan = goldring_host_tests::program::Program::start(
+            &ring.net,
+            3,
+            &home.join(format!("scan{victim}")),
+            &words,
+        )?;
+        scan.expect("scanned", LONG)?;
+        scans.push(scan);
+    }
+    let mut programs = vec![ring.start(3, &[])?, ring.start(0, &[])?];
+    programs.extend(clients);
+    ring.succeeds(&mut programs)?;
+    let said = programs[2].said();
+    ensure!(said.contains("dialect of dolly 0.70"), "{said}");
+    ensure!(said.contains("without this computer"), "{said}");
+    Ok(())
+}
+
+fn bounded(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 2, 80_000_000)?;
+    ring.net.slow(1, "200mbit")?;
+    let mut programs = ring.start_all(&[])?;
+    programs[1].expect("the ring is complete", LONG)?;
+    thread::sleep(Duration::from_millis(1500));
+    for program in &programs {
+        let peak = program.peak_memory().unwrap_or(0);
+        ensure!(peak < 64 << 20, "{} used {peak} bytes", program.name);
+    }
+    ring.succeeds(&mut programs)
+}
