@@ -109,6 +109,7 @@ pub struct Server {
     started: Instant,
     notice: Instant,
     children: Vec<Child>,
+    got: Vec<String>,
     ready: Vec<String>,
     total: Option<u64>,
     transmits: VecDeque<Transmit>,
@@ -124,6 +125,7 @@ impl Server {
             started: now,
             notice: now + NOTICE,
             children,
+            got: Vec::new(),
             ready: Vec::new(),
             total: setup.total,
             transmits: VecDeque::new(),
@@ -139,7 +141,7 @@ impl Server {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Failure> {
         match input {
             Input::Connected(child) => self.connected(child),
-            Input::Received(child, bytes) => self.received(now, child, bytes),
+            Input::Received(child, bytes) => self.received(child, bytes),
             Input::Closed(child) => self.closed(child),
             Input::Total(total) => {
                 self.total = Some(total);
@@ -183,28 +185,32 @@ impl Server {
         !matches!(self.phase, Phase::Gathering | Phase::Waiting)
     }
 
-    /// The clients that have not said `ready`, as the configuration names them. A
-    /// client may know itself by another name; then this is a guess from the others.
+    /// The clients that are waited for, as the configuration names them: those that have
+    /// not answered at all, or if there are none, those that are not ready. (A client is
+    /// ready only when its own children are there, so it would be wrong to blame it.)
     pub fn missing(&self) -> Vec<String> {
-        let said = |entry: &String| {
-            self.ready.iter().any(|name| {
-                name == entry || entry.split_once('-').is_some_and(|(base, _)| name == base)
+        let absent = self.without(&self.got);
+        if absent.is_empty() {
+            self.without(&self.ready)
+        } else {
+            absent
+        }
+    }
+
+    /// The clients that are not among `names`. Who knows itself by a name that is not
+    /// in the list is taken for the first of those that would be left.
+    fn without(&self, names: &[String]) -> Vec<String> {
+        let clients = &self.setup.clients;
+        let said = |entry: &&String| {
+            names.iter().any(|name| {
+                name == *entry || entry.split_once('-').is_some_and(|(base, _)| name == base)
             })
         };
-        let absent = self.setup.clients.len() - self.ready.len().min(self.setup.clients.len());
-        let list: Vec<String> = self
-            .setup
-            .clients
-            .iter()
-            .filter(|e| !said(e))
-            .cloned()
-            .collect();
-        let surplus = list.len() - absent.min(list.len());
-        if surplus > 0 {
-            list.into_iter().skip(surplus).collect()
-        } else {
-            list
-        }
+        let left: Vec<String> = clients.iter().filter(|e| !said(e)).cloned().collect();
+        let distinct: std::collections::HashSet<&String> = names.iter().collect();
+        let absent = clients.len().saturating_sub(distinct.len());
+        let surplus = left.len().saturating_sub(absent);
+        left.into_iter().skip(surplus).collect()
     }
 
     fn name(&self, child: usize) -> String {
@@ -228,7 +234,7 @@ impl Server {
         Ok(())
     }
 
-    fn received(&mut self, now: Instant, child: usize, bytes: &[u8]) -> Result<(), Failure> {
+    fn received(&mut self, child: usize, bytes: &[u8]) -> Result<(), Failure> {
         let neighbour = self.name(child);
         let Some(slot) = self.children.get_mut(child) else {
             return Ok(());
@@ -239,20 +245,29 @@ impl Server {
         })?;
         for item in items {
             match item {
-                Upward::Got(name) => self.events.push_back(Event::Got(name)),
+                Upward::Got(name) => {
+                    self.note_got(&name);
+                    self.events.push_back(Event::Got(name));
+                }
                 Upward::Ready(name) => self.say_ready(name),
                 Upward::GaveUp(text) => return Err(Failure::Reported(text)),
                 Upward::Other(line) => self.events.push_back(Event::Line(line)),
                 Upward::Count(count) => self.counted(child, count)?,
             }
         }
-        self.start_if_all(now);
+        self.start_if_all();
         self.finish_if_all();
         Ok(())
     }
 
+    fn note_got(&mut self, name: &String) {
+        if !self.got.contains(name) && self.got.len() < self.setup.clients.len() {
+            self.got.push(name.clone());
+        }
+    }
+
     fn say_ready(&mut self, name: String) {
-        if self.ready.contains(&name) {
+        if self.ready.contains(&name) || self.ready.len() == self.setup.clients.len() {
             return;
         }
         self.ready.push(name.clone());
@@ -260,7 +275,7 @@ impl Server {
         self.events.push_back(Event::Ready(name, n, of));
     }
 
-    fn start_if_all(&mut self, _now: Instant) {
+    fn start_if_all(&mut self) {
         if self.phase != Phase::Waiting || self.ready.len() < self.setup.clients.len() {
             return;
         }
