@@ -25,6 +25,7 @@ pub mod lines;
 pub mod node;
 pub mod server;
 pub mod topology;
+mod values;
 
 use std::time::Duration;
 

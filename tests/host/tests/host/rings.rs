@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use goldring_host_tests::program::Program;
 use goldring_host_tests::ring::{LONG, Ring};
 
 use crate::Story;
@@ -14,9 +15,11 @@ pub(crate) const STORIES: &[Story] = &[
     ("a_tree_with_fanout_two_copies_too", tree),
     ("short_files_never_stand_still", short_files),
     ("the_server_may_start_first", server_first),
+    ("a_ring_of_forty", long_ring),
     ("an_empty_input_ends_at_once", empty),
     ("a_pipe_is_an_input", pipe),
     ("strangers_do_not_harm_a_waiting_client", strangers),
+    ("a_node_does_what_the_kernel_command_line_says", node),
     ("memory_stays_bounded_behind_a_slow_link", bounded),
 ];
 
@@ -111,12 +114,7 @@ fn strangers(goldring: &Path) -> Result<()> {
     let mut scans = Vec::new();
     for victim in [1, 2] {
         let words = ["python3", "-c", SCAN, &ring.net.address(victim)];
-        let scan = goldring_host_tests::program::Program::start(
-            &ring.net,
-            3,
-            &home.join(format!("scan{victim}")),
-            &words,
-        )?;
+        let scan = Program::start(&ring.net, 3, &home.join(format!("scan{victim}")), &words)?;
         scan.expect("scanned", LONG)?;
         scans.push(scan);
     }
@@ -140,4 +138,48 @@ fn bounded(goldring: &Path) -> Result<()> {
         ensure!(peak < 64 << 20, "{} used {peak} bytes", program.name);
     }
     ring.succeeds(&mut programs)
+}
+
+/// `rescue dollymethod`, with a folder in the place of `/`.
+fn node(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 1, 3_000_100)?;
+    ring.configure_as(
+        "infile in\noutfile /out\nserver n0\nfirstclient 10.77.0.11\nlastclient 10.77.0.11\n\
+         clients 1\n10.77.0.11\nendconfig\n",
+    )?;
+    let home = ring.home(1);
+    for folder in ["proc", "run/goldring"] {
+        std::fs::create_dir_all(home.join(folder))?;
+    }
+    std::fs::write(
+        home.join("proc/cmdline"),
+        "initrd=all.rdz rescue dollymethod\n",
+    )?;
+    let network = "interface eth0\naddress 10.77.0.11\n";
+    std::fs::write(home.join("run/goldring/network"), network)?;
+    let words = [&goldring.to_string_lossy(), "node", "--root", "."];
+    let mut node = Program::start(&ring.net, 1, &home, &words)?;
+    node.expect(
+        "waiting for the golden node (ports 9997 and 9998), 299 s left",
+        LONG,
+    )?;
+    ring.start(0, &[])?.ends_with(0, LONG)?;
+    node.ends_with(0, LONG)?;
+    ring.same(1)?;
+    let said = node.said();
+    for mark in ["goldring: ring joined, ", "goldring: clone done, "] {
+        ensure!(said.contains(mark), "{said}");
+    }
+    let outcome = std::fs::read_to_string(home.join("run/goldring/outcome"))?;
+    ensure!(
+        outcome.starts_with("done /out is cloned, 3000100 bytes"),
+        "{outcome}"
+    );
+    Ok(())
+}
+
+/// A long chain; every computer is a real process.
+fn long_ring(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 40, 1_000_001)?;
+    ring.succeeds(&mut ring.start_all(&[])?)
 }

@@ -1,0 +1,91 @@
+//! The words and values of a configuration's lines.
+
+use super::config::{ConfigError, FANOUT_MAX, Networks};
+
+pub(super) type Result<T> = std::result::Result<T, ConfigError>;
+
+pub(super) fn fault<T>(line: usize, complaint: impl Into<String>) -> Result<T> {
+    Err(ConfigError {
+        line,
+        complaint: complaint.into(),
+    })
+}
+
+/// The words of a line without its comment.
+pub(super) fn words_of(line: &str) -> Vec<&str> {
+    line.split([' ', '\t', '\r'])
+        .filter(|word| !word.is_empty())
+        .take_while(|word| !word.starts_with('#'))
+        .collect()
+}
+
+pub(super) fn number(line: usize, keyword: &str, word: &str, min: u64, max: u64) -> Result<u64> {
+    match word.parse::<u64>() {
+        Ok(n) if (min..=max).contains(&n) => Ok(n),
+        _ => fault(
+            line,
+            format!(
+                "{keyword} {}: write a number from {min} to {max}",
+                cut(word)
+            ),
+        ),
+    }
+}
+
+pub(super) fn split_size(line: usize, word: &str) -> Result<u64> {
+    let wrong = || {
+        fault(
+            line,
+            format!(
+                "split {}: write a size such as 700M (K, M, G or T)",
+                cut(word)
+            ),
+        )
+    };
+    let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match &word[digits.len()..] {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        "t" | "T" => 40,
+        _ => return wrong(),
+    };
+    match digits.parse::<u64>() {
+        Ok(n) if n > 0 && n.leading_zeros() > shift => Ok(n << shift),
+        _ => wrong(),
+    }
+}
+
+pub(super) fn networks(line: usize, keyword: &str, word: &str) -> Result<Networks> {
+    let wrong = || {
+        fault(
+            line,
+            format!(
+                "{keyword} {}: write {keyword} N:NAME:… with N names, N up to 7",
+                cut(word)
+            ),
+        )
+    };
+    let mut parts = word.split(':');
+    let count = match parts.next().map(str::parse::<usize>) {
+        Some(Ok(count)) if count < FANOUT_MAX => count,
+        _ => return wrong(),
+    };
+    let names: Vec<String> = parts.map(str::to_owned).collect();
+    if names.len() != count.max(1) || names.iter().any(String::is_empty) {
+        return wrong();
+    }
+    Ok(Networks {
+        infix: keyword == "add2",
+        count,
+        names,
+    })
+}
+
+pub(super) fn cut(text: &str) -> String {
+    if text.chars().count() <= 40 {
+        return text.to_owned();
+    }
+    format!("{}…", text.chars().take(40).collect::<String>())
+}
