@@ -137,7 +137,7 @@ impl Target {
     }
 
     fn create(root: &Root, path: &Path, shown: String) -> Result<Self, TargetError> {
-        if path.starts_with("/dev") {
+        if is_device_name(root, path) {
             return Err(TargetError::Absent {
                 path: shown,
                 here: disks_sentence(root),
@@ -240,6 +240,14 @@ impl Room {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a missing `path` would have been a device: it lies in `/dev`, and not in a
+/// file system of its own there, such as `/dev/shm`.
+fn is_device_name(root: &Root, path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(root.join(path)).map(|meta| meta.dev()).ok();
+    let folder = path.parent().and_then(device);
+    path.starts_with("/dev") && (folder.is_none() || folder == device(Path::new("/dev")))
 }
 
 /// The disks that exist, as half a sentence.
