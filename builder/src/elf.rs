@@ -236,6 +236,39 @@ mod tests {
     }
 
     #[test]
+    fn libraries_are_found_where_the_loader_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bin, lib) = (
+            dir.path().join("usr/bin"),
+            dir.path().join("lib/x86_64-linux-gnu"),
+        );
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir_all(&lib).unwrap();
+        let own = std::env::current_exe().unwrap();
+        std::fs::copy(&own, bin.join("tool")).unwrap();
+        let needs = Needs::of(&std::fs::read(&own).unwrap()).unwrap().unwrap();
+        for name in &needs.libraries {
+            std::fs::write(lib.join(name), "no ELF file, so it needs nothing").unwrap();
+        }
+        let loader = dir
+            .path()
+            .join(needs.interpreter.unwrap().trim_start_matches('/'));
+        std::fs::create_dir_all(loader.parent().unwrap()).unwrap();
+        std::fs::write(loader, "loader").unwrap();
+        let sysroot = Sysroot::of_folder(dir.path()).unwrap();
+        let mut closure = Closure::new(&sysroot);
+        closure.add("bin/tool", "tool").unwrap();
+        let found = closure.finish().unwrap();
+        assert!(found.len() > needs.libraries.len().min(1));
+        for name in &needs.libraries {
+            assert!(
+                found.iter().any(|path| path.ends_with(name.as_str())),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn paths_are_made_plain() {
         assert_eq!(plain("/usr/lib/x/../y/./lib.so"), "usr/lib/y/lib.so");
         assert_eq!(

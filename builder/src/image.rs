@@ -15,7 +15,7 @@ use crate::kconfig;
 use crate::kernel::Kernel;
 use crate::modules::Index;
 use crate::progress::Progress;
-use crate::recipe::{self, Stage1, Stage2};
+use crate::recipe::{self, Squashfs, Stage1, Stage2};
 use crate::report::{FileDigest, FileReport, KernelReport, Report, Row};
 use crate::squash;
 use crate::stage1::{self, Parts};
@@ -119,7 +119,9 @@ impl<'a> Maker<'a> {
         let (stage2, stage2_text) = recipe::read(&recipes.join("stage2.toml"), Stage2::parse)?;
         let sources = sources(options, &stage1, &stage2, progress)?;
         if options.check_config {
-            kconfig::check(&options.kernel_config, &sources.kernel)?;
+            for note in kconfig::check(&options.kernel_config, &sources.kernel)? {
+                progress.note(&note);
+            }
         }
         fs::create_dir_all(&options.out)
             .with_context(|| format!("making {}", options.out.display()))?;
@@ -198,7 +200,17 @@ impl<'a> Maker<'a> {
         digest.add("recipe", self.stage2_text.as_bytes());
         digest.add("tools", self.sources.tools_id.as_bytes());
         digest.add("agent", self.agent.sha256.as_bytes());
+        digest.add("squashfs", format!("{:?}", self.squashfs()).as_bytes());
         digest.finish()
+    }
+
+    /// How `rescue.clp` is packed: for development, nobody waits for the best level.
+    fn squashfs(&self) -> Squashfs {
+        let mut squashfs = self.stage2.squashfs;
+        if self.options.compression == Compression::Fast {
+            squashfs.level = squashfs.level.min(3);
+        }
+        squashfs
     }
 
     fn all_inputs(&self, rescue: &FileReport) -> String {

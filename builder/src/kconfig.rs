@@ -1,4 +1,8 @@
 //! What a kernel must have been configured with: fragments with reasons, and the check.
+//!
+//! A fragment is written like a kernel's configuration. The comment above a block is
+//! the reason for it. A reason that begins with "May be missing:" is for kernels that
+//! are built with these fragments; another kernel without it gets a note, no error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +20,12 @@ pub struct Requirement {
     pub wanted: Wanted,
     /// Why.
     pub reason: String,
+    /// Whether a kernel without it will do.
+    pub may_be_missing: bool,
 }
+
+/// How the reason of what may be missing begins.
+const MAY_BE_MISSING: &str = "May be missing: ";
 
 /// What an option must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,10 +86,12 @@ fn requirement(option: &str, wanted: Wanted, reason: &str, number: usize) -> Res
             number + 1
         );
     }
+    let plain = reason.strip_prefix(MAY_BE_MISSING);
     Ok(Requirement {
         option: option.to_owned(),
         wanted,
-        reason: reason.to_owned(),
+        reason: plain.unwrap_or(reason).trim_end_matches('.').to_owned(),
+        may_be_missing: plain.is_some(),
     })
 }
 
@@ -99,28 +110,27 @@ pub fn parse_config(text: &str) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// What a configuration lacks, one sentence each.
-pub fn missing(requirements: &[Requirement], config: &BTreeMap<&str, &str>) -> Vec<String> {
+/// What a configuration lacks: the requirement, and a sentence about it.
+pub fn missing<'r>(
+    requirements: &'r [Requirement],
+    config: &BTreeMap<&str, &str>,
+) -> Vec<(&'r Requirement, String)> {
     let mut sentences = Vec::new();
-    for Requirement {
-        option,
-        wanted,
-        reason,
-    } in requirements
-    {
+    for requirement in requirements {
+        let option = &requirement.option;
         let value = config.get(option.as_str()).copied();
-        let wanted = match (wanted, value) {
+        let wanted = match (requirement.wanted, value) {
             (Wanted::BuiltIn, Some("y"))
             | (Wanted::Present, Some("y" | "m"))
             | (Wanted::Unset, None | Some("n")) => continue,
             (Wanted::BuiltIn, _) => "=y",
             (Wanted::Present, _) => "=y or =m",
-            (Wanted::Unset, _) => " not set",
+            (Wanted::Unset, _) => "not set",
         };
         let value = value.map_or("not set".to_owned(), |value| format!("={value}"));
-        sentences.push(format!(
-            "{option} is {value} and must be {wanted} ({reason})"
-        ));
+        let reason = &requirement.reason;
+        let sentence = format!("{option} is {value}, must be {wanted} ({reason})");
+        sentences.push((requirement, sentence));
     }
     sentences
 }
@@ -148,11 +158,12 @@ pub fn read_fragments(folder: &Path) -> Result<Vec<Requirement>> {
     Ok(all)
 }
 
-/// Checks a kernel against the fragments of a folder.
+/// Checks a kernel against the fragments of a folder. Returns notes about what it lacks
+/// and may lack.
 ///
 /// # Errors
 /// Its configuration is not known, or lacks something.
-pub fn check(fragments: &Path, kernel: &Kernel) -> Result<()> {
+pub fn check(fragments: &Path, kernel: &Kernel) -> Result<Vec<String>> {
     let requirements = read_fragments(fragments)?;
     let Some(path) = &kernel.config else {
         bail!(
@@ -165,13 +176,131 @@ pub fn check(fragments: &Path, kernel: &Kernel) -> Result<()> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let missing = missing(&requirements, &parse_config(&text));
-    if !missing.is_empty() {
+    let (notes, errors): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|(requirement, _)| requirement.may_be_missing);
+    let sentences = |list: Vec<(&Requirement, String)>| -> Vec<String> {
+        list.into_iter().map(|(_, sentence)| sentence).collect()
+    };
+    if !errors.is_empty() {
         bail!(
             "Linux {} cannot be used: {}; take another kernel, or skip the check with \
              --no-config-check",
             kernel.release,
-            missing.join("; ")
+            sentences(errors).join("; ")
         );
     }
-    Ok(())
+    Ok(sentences(notes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fragments_of_this_repository_are_good() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-config");
+        let all = read_fragments(&folder).unwrap();
+        assert!(all.len() > 60);
+        let mut names: Vec<_> = all.iter().map(|r| &r.option).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "an option is there twice");
+    }
+
+    #[test]
+    fn a_reason_is_for_the_block_below_it() {
+        let text = "# one\n# reason\nCONFIG_A=y\nCONFIG_B=m\n\n# May be missing: other.\n# CONFIG_C is not set\n";
+        let all = parse_fragment(text).unwrap();
+        let facts: Vec<_> = all
+            .iter()
+            .map(|r| {
+                (
+                    r.option.as_str(),
+                    r.wanted,
+                    r.reason.as_str(),
+                    r.may_be_missing,
+                )
+            })
+            .collect();
+        assert_eq!(
+            facts,
+            [
+                ("CONFIG_A", Wanted::BuiltIn, "one reason", false),
+                ("CONFIG_B", Wanted::Present, "one reason", false),
+                ("CONFIG_C", Wanted::Unset, "other", true),
+            ]
+        );
+    }
+
+    #[test]
+    fn ugly_fragments_are_errors_with_their_line() {
+        for (text, problem) in [
+            ("CONFIG_A=y", "line 1: CONFIG_A has no reason"),
+            ("# why\nCONFIG_A", "line 2"),
+            ("# why\nCONFIG_A=n", "line 2"),
+            ("# why\nCONFIG_A=\"x\"", "line 2"),
+            ("# why\nA=y", "\"A\" is no option"),
+            ("# why\nCONFIG_=y", "is no option"),
+            ("# why\nCONFIG_A-B=y", "is no option"),
+        ] {
+            let error = parse_fragment(text).unwrap_err().to_string();
+            assert!(error.contains(problem), "{text:?}: {error}");
+        }
+        assert_eq!(parse_fragment("\n# only talk\n\n").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_reason() {
+        let fragment = "# why\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\n";
+        let requirements = parse_fragment(fragment).unwrap();
+        let sentences = |config: &str| -> Vec<String> {
+            let missing = missing(&requirements, &parse_config(config));
+            missing.into_iter().map(|(_, sentence)| sentence).collect()
+        };
+        for good in [
+            "CONFIG_A=y\nCONFIG_B=y\n",
+            "#\n\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D=\"a=b\"\ngarbage",
+        ] {
+            assert!(sentences(good).is_empty(), "{good:?}");
+        }
+        assert_eq!(
+            sentences("CONFIG_A=m\nCONFIG_C=y\n"),
+            [
+                "CONFIG_A is =m, must be =y (why)",
+                "CONFIG_B is not set, must be =y or =m (why)",
+                "CONFIG_C is =y, must be not set (why)",
+            ]
+        );
+        assert_eq!(sentences("").len(), 2);
+    }
+
+    #[test]
+    fn a_kernel_without_a_known_configuration_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        std::fs::write(dir.path().join("x.config"), "# why\nCONFIG_A=y\n").unwrap();
+        let mut kernel = Kernel {
+            release: "6.1".into(),
+            vmlinuz: dir.path().join("vmlinuz"),
+            config: None,
+            files: Vec::new(),
+            packages: Vec::new(),
+        };
+        let error = check(dir.path(), &kernel).unwrap_err().to_string();
+        assert!(
+            error.contains("config-6.1") && error.contains("--no-config-check"),
+            "{error}"
+        );
+        std::fs::write(&config, "CONFIG_B=y\n").unwrap();
+        kernel.config = Some(config.clone());
+        let error = check(dir.path(), &kernel).unwrap_err().to_string();
+        assert!(
+            error.contains("CONFIG_A is not set, must be =y (why)"),
+            "{error}"
+        );
+        std::fs::write(&config, "CONFIG_A=y\n").unwrap();
+        assert!(check(dir.path(), &kernel).unwrap().is_empty());
+    }
 }

@@ -9,6 +9,7 @@ pub mod compress;
 pub mod digest;
 pub mod elf;
 pub mod image;
+pub mod inspect;
 pub mod kconfig;
 pub mod kernel;
 pub mod modinfo;

@@ -330,3 +330,164 @@ fn uncompressed(path: &str) -> Option<String> {
 fn name_of(path: &str) -> String {
     module_name(path.rsplit('/').next().unwrap_or(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::ClassWord;
+
+    /// Modules from `(path, .modinfo with blanks for NULs)`.
+    fn index(modules: &[(&str, &str)], order: &str, builtin: &[&str]) -> Index {
+        let modules = modules
+            .iter()
+            .map(|(path, info)| {
+                let candidate = Candidate {
+                    path: (*path).to_owned(),
+                    real: PathBuf::from("/nowhere"),
+                    info: ModInfo::parse(info.replace('|', "\0").as_bytes()),
+                };
+                (name_of(path), candidate)
+            })
+            .collect();
+        Index::new(
+            modules,
+            order,
+            builtin.iter().map(|&name| name.to_owned()).collect(),
+        )
+    }
+
+    fn set(class: Class) -> ModuleSet {
+        ModuleSet {
+            why: "a test".into(),
+            class: ClassWord(class),
+            paths: Vec::new(),
+            needed: Vec::new(),
+            wanted: Vec::new(),
+            except: Vec::new(),
+        }
+    }
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn sample() -> Index {
+        index(
+            &[
+                (
+                    "kernel/net/nic.ko",
+                    "alias=pci:v1*|depends=phy-lib,core|softdep=pre: crc post: nic-tune|firmware=n.bin",
+                ),
+                ("kernel/net/phy-lib.ko", "depends=bus"),
+                ("kernel/net/bus.ko", ""),
+                ("kernel/net/nic-tune.ko", ""),
+                (
+                    "kernel/net/old/nic2.ko",
+                    "alias=pci:v2*|alias=fs-x|depends=",
+                ),
+                ("kernel/lib/crc_generic.ko", "alias=crc|alias=crypto-crc"),
+                ("kernel/lib/crc-intel.ko", "alias=crc|alias=cpu:type:x86*"),
+                ("kernel/scsi/round1.ko", "softdep=pre: round2"),
+                ("kernel/scsi/round2.ko", "depends=round1"),
+                ("kernel/scsi/orphan.ko", "depends=gone"),
+            ],
+            "kernel/net/old/nic2.ko\nkernel/net/nic.ko\nkernel/not/there.ko\n\nkernel/net/nic.ko\n",
+            &["core"],
+        )
+    }
+
+    #[test]
+    fn what_is_chosen_brings_what_it_needs_in_order() {
+        let mut net = set(Class::Network);
+        net.paths = strings(&["kernel/net/nic"]);
+        let chosen = sample().select(&[net], &strings(&["kernel/net"])).unwrap();
+        let names: Vec<_> = chosen.modules.iter().map(|m| m.name.as_str()).collect();
+        // The crc for one processor is inside, and no dependency.
+        assert_eq!(
+            names,
+            [
+                "bus",
+                "crc_generic",
+                "crc_intel",
+                "nic",
+                "nic_tune",
+                "phy_lib"
+            ]
+        );
+        let nic = chosen.modules.get("nic").unwrap();
+        assert_eq!(nic.class, Class::Network);
+        assert_eq!(nic.before, ["crc_generic", "bus", "phy_lib"]);
+        assert_eq!(nic.after, ["nic_tune"]);
+        assert_eq!(nic.firmware, ["n.bin"]);
+        assert_eq!(chosen.modules.get("bus").unwrap().class, Class::Other);
+        assert_eq!(chosen.absent.to_string(), "pci:v2* nic2\n");
+        assert!(chosen.aliases.to_string().starts_with("pci:v1* nic\n"));
+    }
+
+    #[test]
+    fn aliases_have_the_order_of_the_kernel() {
+        let mut all = set(Class::Network);
+        all.paths = strings(&["kernel/net"]);
+        all.except = strings(&["nic-tune"]);
+        let chosen = sample().select(&[all], &[]).unwrap();
+        let order: Vec<_> = chosen
+            .aliases
+            .iter()
+            .map(|(_, name)| name.to_owned())
+            .collect();
+        assert_eq!(order[..3], ["nic2", "nic2", "nic"]);
+        // It is excepted as a member of the set, and comes back as a soft dependency.
+        assert!(chosen.modules.get("nic_tune").is_some());
+    }
+
+    #[test]
+    fn a_circle_of_dependencies_ends() {
+        let mut storage = set(Class::Storage);
+        storage.wanted = strings(&["round1", "never-heard-of"]);
+        let chosen = sample().select(&[storage], &[]).unwrap();
+        assert_eq!(chosen.modules.get("round1").unwrap().before, ["round2"]);
+        assert_eq!(chosen.modules.get("round2").unwrap().before, ["round1"]);
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_named() {
+        let mut needed = set(Class::Storage);
+        needed.needed = strings(&["core", "ahci"]);
+        let error = sample().select(&[needed], &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("no module ahci") && error.contains("a test"),
+            "{error}"
+        );
+        let mut orphan = set(Class::Storage);
+        orphan.paths = strings(&["kernel/scsi/"]);
+        let error = sample().select(&[orphan], &[]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "module orphan needs gone, which this kernel does not have"
+        );
+    }
+
+    #[test]
+    fn places_are_files_or_folders() {
+        for (path, place, inside) in [
+            ("kernel/net/nic.ko", "kernel/net", true),
+            ("kernel/net/nic.ko", "kernel/net/", true),
+            ("kernel/net/nic.ko", "kernel/net/nic", true),
+            ("kernel/net/nic.ko", "kernel/net/nic.ko", true),
+            ("kernel/net/nic2.ko", "kernel/net/nic", false),
+            ("kernel/network/nic.ko", "kernel/net", false),
+        ] {
+            assert_eq!(below(path, &strings(&[place])), inside, "{path} {place}");
+        }
+        for (file, plain) in [
+            ("a/b.ko", Some("a/b.ko")),
+            ("a/b.ko.xz", Some("a/b.ko")),
+            ("a/b.ko.zst", Some("a/b.ko")),
+            ("a/b.ko.gz", Some("a/b.ko")),
+            ("modules.order", None),
+            ("a/b.ko.bak", None),
+        ] {
+            assert_eq!(uncompressed(file).as_deref(), plain);
+        }
+    }
+}

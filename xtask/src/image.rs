@@ -1,5 +1,6 @@
 //! `cargo xtask image`: makes the images.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// Make everything again, even if nothing changed
     #[arg(long)]
     force: bool,
+    /// List what is inside an initramfs, this one or any other, and make nothing
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    inspect: Option<PathBuf>,
     /// Do not check the kernel's configuration against kernel-config/
     #[arg(long)]
     no_config_check: bool,
@@ -60,6 +64,9 @@ impl From<Kind> for Compression {
 
 /// Makes the images.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(file) = &options.inspect {
+        return inspect(file);
+    }
     let root = workspace();
     let progress = Progress::new();
     progress.step("building init and goldring");
@@ -97,6 +104,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn inspect(file: &Path) -> Result<()> {
+    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let archives =
+        goldring_builder::inspect::read(&bytes).with_context(|| file.display().to_string())?;
+    let text = goldring_builder::inspect::list(&archives);
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // `… | head` has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// The folder of the workspace.

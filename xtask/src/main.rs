@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod host;
 mod image;
+mod image_kernel_config;
 mod lab;
 mod programs;
 mod test;
@@ -26,6 +27,8 @@ enum Verb {
     Lab(lab::Options),
     /// Run all tests.
     Test(test::Options),
+    /// List what a kernel must have and why, or check one's configuration.
+    KernelConfig(image_kernel_config::Options),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Verb::Image(options) => image::run(&options),
         Verb::Lab(options) => lab::run(&options),
         Verb::Test(options) => test::run(&options),
+        Verb::KernelConfig(options) => image_kernel_config::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
