@@ -10,14 +10,14 @@ use goldring_builder::image::{self, Options as Build};
 use goldring_builder::progress::Progress;
 use goldring_builder::report;
 
-use crate::programs;
+use crate::{programs, workspace};
 
 /// What the images are made of.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// Where the images go
-    #[arg(long, value_name = "DIR", default_value = "target/images")]
-    out: PathBuf,
+    /// Where the images go instead of target/images
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Another kernel than the distribution's: a folder with vmlinuz* and lib/modules/RELEASE
     #[arg(long, value_name = "DIR")]
     kernel_dir: Option<PathBuf>,
@@ -67,19 +67,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(file) = &options.inspect {
         return inspect(file);
     }
-    let root = workspace();
+    let root = workspace::root();
     let progress = Progress::new();
     progress.step("building init and goldring");
     let programs = programs::build(&root)?;
+    let out = match &options.out {
+        Some(folder) => std::path::absolute(folder)?,
+        None => workspace::target().join("images"),
+    };
     let build = Build {
         recipes: root.join("images"),
         kernel_config: root.join("kernel-config"),
-        cache: root.join("target/apt"),
-        out: if options.out.is_absolute() {
-            options.out.clone()
-        } else {
-            std::path::absolute(&options.out)?
-        },
+        cache: workspace::target().join("apt"),
+        out,
         kernel_dir: options.kernel_dir.clone(),
         sysroot: options.sysroot.clone(),
         compression: options.compress.into(),
@@ -110,21 +110,16 @@ fn inspect(file: &Path) -> Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let archives =
         goldring_builder::inspect::read(&bytes).with_context(|| file.display().to_string())?;
-    let text = goldring_builder::inspect::list(&archives);
+    show(&goldring_builder::inspect::list(&archives))
+}
+
+/// Prints a long result.
+pub(crate) fn show(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         // `… | head` has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
-}
-
-/// The folder of the workspace.
-pub(crate) fn workspace() -> PathBuf {
-    // CARGO_MANIFEST_DIR is set by `cargo run`, which is how xtask is started; the
-    // compiled-in path would be wrong after the folder was moved.
-    let here = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    here.parent().map_or(here.clone(), Path::to_owned)
 }
 
 /// A digest of the sources that decide how an image is made: another builder makes

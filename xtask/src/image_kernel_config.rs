@@ -1,12 +1,13 @@
 //! `cargo xtask kernel-config`: what a kernel must have, and whether one has it.
 
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use goldring_builder::kconfig::{self, Wanted};
 
-use crate::image::workspace;
+use crate::image::show;
+use crate::workspace;
 
 /// Lists what a kernel must have and why, or checks a kernel's configuration.
 #[derive(clap::Args, Debug)]
@@ -17,8 +18,8 @@ pub(crate) struct Options {
 
 /// Runs the verb.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let requirements = kconfig::read_fragments(&workspace().join("kernel-config"))?;
-    let mut out = std::io::stdout().lock();
+    let requirements = kconfig::read_fragments(&workspace::root().join("kernel-config"))?;
+    let mut out = String::new();
     let Some(path) = &options.config else {
         for requirement in &requirements {
             let wanted = match requirement.wanted {
@@ -37,7 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             );
             writeln!(out, "{line}")?;
         }
-        return Ok(());
+        return show(&out);
     };
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
@@ -50,6 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         };
         writeln!(out, "{kind}: {sentence}")?;
     }
+    show(&out)?;
     let needed = missing.iter().filter(|(r, _)| !r.may_be_missing).count();
     if needed > 0 {
         bail!("{}: {needed} options are missing", path.display());
