@@ -263,14 +263,9 @@ impl<'a> Maker<'a> {
             content.tree.size()? / 1_000_000
         ));
         let temporary = self.temporary(RESCUE_CLP);
-        squash::write(
-            &content.tree,
-            &self.stage2.squashfs,
-            &temporary,
-            &|done, all| {
-                self.progress.count("packing", done as usize, all as usize);
-            },
-        )?;
+        squash::write(&content.tree, &self.squashfs(), &temporary, &|done, all| {
+            self.progress.count("packing", done as usize, all as usize);
+        })?;
         self.rename(&temporary, RESCUE_CLP)?;
         report.tools = content.programs;
         report.packages = content

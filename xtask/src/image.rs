@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Another tree than the distribution's packages to take stage 2's tools from
     #[arg(long, value_name = "DIR")]
     sysroot: Option<PathBuf>,
-    /// How all.rdz is compressed
+    /// How the images are compressed
     #[arg(long, value_enum, default_value_t = Kind::Xz)]
     compress: Kind,
     /// Ask apt for newer packages
@@ -48,7 +48,7 @@ enum Kind {
     Xz,
     /// A tenth larger, unpacked three times as fast
     Zstd,
-    /// zstd at a low level, for development
+    /// zstd at a low level for both images, for development; budgets are not judged
     Fast,
 }
 
@@ -96,8 +96,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "done"
     });
     print!("{}", report::table(&made.rows));
-    let over: Vec<_> = made.rows.iter().filter(|row| row.over()).collect();
-    if let Some(row) = over.first() {
+    // Whoever asks for speed does not ask for size.
+    let judged = !matches!(options.compress, Kind::Fast);
+    if let Some(row) = made.rows.iter().find(|row| judged && row.over()) {
         bail!(
             "{} is larger than its budget; put less into images/*.toml, or raise the budget there",
             row.name
