@@ -1,11 +1,16 @@
 //! A virtual machine that boots `vmlinuz` and `all.rdz` directly.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+/// The size of the guest's empty disk, `/dev/vda`.
+const DISK: u64 = 128 << 20;
 
 /// What is plugged into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub enum Card {
 pub struct Guest {
     child: Child,
     console: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Guest {
@@ -53,20 +58,26 @@ impl Guest {
             } else {
                 "none"
             })
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()))
+            .arg("-chardev")
+            .arg(format!(
+                "socket,id=console,path={},server=on,wait=off,logfile={}",
+                folder.path().join("keyboard").display(),
+                console.display()
+            ))
+            .args(["-serial", "chardev:console"])
             .arg("-kernel")
             .arg(images.join("vmlinuz"))
             .arg("-initrd")
             .arg(images.join("all.rdz"))
             .args(["-append", &format!("console=ttyS0 {words}")])
+            .arg("-drive")
+            .arg(Self::disk(folder.path(), DISK)?)
             .args(network)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(folder.path().join("qemu"))?);
         let mut child = command.spawn().context("starting qemu-system-x86_64")?;
         if card == Card::Unplugged {
-            use std::io::Write;
             // Before the kernel's first instruction has run, as far as it can tell.
             let monitor = child.stdin.as_mut().context("no monitor")?;
             monitor.write_all(b"set_link n off\n")?;
@@ -74,8 +85,31 @@ impl Guest {
         Ok(Self {
             child,
             console,
-            _folder: folder,
+            folder,
         })
+    }
+
+    /// An empty disk for QEMU's `-drive`.
+    fn disk(folder: &Path, size: u64) -> Result<String> {
+        let path = folder.join("disk");
+        File::create(&path)?.set_len(size)?;
+        Ok(format!(
+            "file={},if=virtio,format=raw,cache=unsafe",
+            path.display()
+        ))
+    }
+
+    /// Types a line on the console, as a person at the serial line would.
+    ///
+    /// # Errors
+    /// The guest has ended.
+    pub fn type_line(&mut self, line: &str) -> Result<()> {
+        let keyboard = self.folder.path().join("keyboard");
+        let mut stream = UnixStream::connect(&keyboard).context("reaching the console")?;
+        writeln!(stream, "{line}")?;
+        // QEMU takes what was sent before it sees that the line was hung up.
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
     }
 
     /// What the console has shown so far.

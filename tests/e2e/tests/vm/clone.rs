@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use goldring_vm_tests::xtask;
 use libtest_mimic::Trial;
 
+use crate::images::images;
 use crate::{no_lab, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {

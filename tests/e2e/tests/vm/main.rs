@@ -2,6 +2,7 @@
 
 mod clone;
 mod images;
+mod rescue;
 mod stage1;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = images::trials();
     trials.extend(stage1::trials());
+    trials.extend(rescue::trials());
     trials.extend(clone::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

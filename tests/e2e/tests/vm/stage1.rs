@@ -12,7 +12,7 @@ use crate::images::images;
 use crate::{no_qemu, trial};
 
 /// From power-on to the end of all tries.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// What is wrong, and what must be said.
 struct Fault {
@@ -25,7 +25,8 @@ struct Fault {
     said: &'static [&'static str],
 }
 
-const HTTP: &str = "automatic=method:http,network:dhcp,server:SERVER,directory:/cs4 rescue";
+pub(crate) const HTTP: &str =
+    "automatic=method:http,network:dhcp,server:SERVER,directory:/cs4 rescue";
 
 const FAULTS: &[Fault] = &[
     Fault {
@@ -111,7 +112,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-fn serve(manner: Manner) -> Result<(Web, String)> {
+pub(crate) fn serve(manner: Manner) -> Result<(Web, String)> {
     let web = Web::start(std::fs::read(images()?.join("rescue.clp"))?, manner)?;
     // QEMU's user network shows this machine's loopback at this address.
     let server = format!("10.0.2.2:{}", web.port);
