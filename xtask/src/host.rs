@@ -50,6 +50,8 @@ pub(crate) const NAMESPACES: &[Need] = &[
     need("tc", "iproute2"),
     need("python3", "python3"),
     need("losetup", "mount"),
+    need("unshare", "util-linux"),
+    need("dnsmasq", "dnsmasq-base"),
     need("mke2fs", "e2fsprogs"),
 ];
 

@@ -24,22 +24,30 @@ pub struct Program {
 /// # Errors
 /// It cannot be built.
 pub fn goldring() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("GOLDRING_BIN") {
-        return Ok(PathBuf::from(path));
+    match std::env::var_os("GOLDRING_BIN") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => built("goldring-agent", "goldring"),
     }
+}
+
+/// The program `binary` of `package`, built now.
+///
+/// # Errors
+/// It cannot be built.
+pub fn built(package: &str, binary: &str) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "goldring-agent"])
+        .args(["build", "--quiet", "--locked", "-p", package])
         .current_dir(&root)
         .status()
         .context("starting cargo")?;
     if !status.success() {
-        bail!("goldring does not build");
+        bail!("{package} does not build");
     }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(fs::canonicalize(target.join("debug/goldring"))?)
+    Ok(fs::canonicalize(target.join("debug").join(binary))?)
 }
 
 /// The independent old peer.

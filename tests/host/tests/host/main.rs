@@ -1,5 +1,6 @@
 //! Stories of real processes in network namespaces. Each trial is one sentence.
 
+mod dhcp;
 mod faults;
 mod peers;
 mod rings;
@@ -35,21 +36,27 @@ fn main() {
         _ => PathBuf::new(),
     };
     let goldring = Arc::new(goldring);
+    let no_dnsmasq = dhcp::unavailable();
+    if let (None, Some(reason)) = (&reason, &no_dnsmasq) {
+        eprintln!("the dhcp story is ignored: {reason}");
+    }
+    let no_dnsmasq = reason.clone().or(no_dnsmasq);
     let stories = [
-        rings::STORIES,
-        faults::STORIES,
-        peers::STORIES,
-        targets::STORIES,
+        (rings::STORIES, &reason),
+        (faults::STORIES, &reason),
+        (peers::STORIES, &reason),
+        (targets::STORIES, &reason),
+        (dhcp::STORIES, &no_dnsmasq),
     ];
     let trials = stories
         .iter()
-        .flat_map(|stories| stories.iter())
-        .map(|(name, story)| {
+        .flat_map(|(stories, reason)| stories.iter().map(move |story| (story, reason)))
+        .map(|((name, story), reason)| {
             let (goldring, story) = (Arc::clone(&goldring), *story);
             let work = move || story(&goldring).map_err(|error| Failed::from(format!("{error:#}")));
             Trial::test(*name, work)
                 .with_ignored_flag(reason.is_some())
-                .with_kind(reason.as_deref().map_or("", |_| "needs root"))
+                .with_kind(reason.as_deref().map_or("", |_| "lacks something"))
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit();
