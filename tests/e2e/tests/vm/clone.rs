@@ -16,6 +16,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn two_nodes() -> Result<()> {
+    // The lab would make them too; this way nobody else makes them at the same time.
+    images()?;
     let report = xtask(&[
         "lab", "--nodes", "2", "--method", "http", "--clone", "dolly",
     ])?;
