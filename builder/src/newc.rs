@@ -50,7 +50,7 @@ impl Entry {
     }
 }
 
-/// The entries that [`write`] makes of a tree, in order.
+/// The entries that [`write()`] makes of a tree, in order.
 ///
 /// # Errors
 /// A file cannot be read.
