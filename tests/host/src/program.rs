@@ -7,8 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, kill_process};
 
-use crate::net::{Net, run};
+pub use rustix::process::Signal;
+
+use crate::net::Net;
 
 /// A running program. Killed when dropped.
 #[derive(Debug)]
@@ -136,15 +139,13 @@ impl Program {
         Ok(())
     }
 
-    /// Sends it a signal, such as `STOP`.
+    /// Sends it a signal.
     ///
     /// # Errors
     /// It is gone.
-    pub fn signal(&self, signal: &str) -> Result<()> {
-        run(
-            "kill",
-            &[&format!("-{signal}"), &self.child.id().to_string()],
-        )
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
     }
 
     /// How much memory it has used at most, in bytes.

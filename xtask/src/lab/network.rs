@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::ip;
 
@@ -108,7 +109,9 @@ fn remove(name: &str) {
         .unwrap_or_default()
         .split_whitespace()
     {
-        let _ = Command::new("kill").args(["-KILL", pid]).status();
+        if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
     let _ = ip(&["netns", "del", name]);
     let _ = std::fs::remove_dir_all(etc(name));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use goldring_host_tests::program::Program;
+use goldring_host_tests::program::Signal;
 use goldring_host_tests::ring::{LONG, Ring};
 
 use crate::Story;
@@ -65,13 +66,13 @@ fn all_name(programs: &mut [Program], but: usize, names: &[&str], limit: Duratio
 
 fn killed_client(goldring: &Path) -> Result<()> {
     let (_ring, mut programs) = moving(goldring, 5, &[])?;
-    programs[3].signal("KILL")?;
+    programs[3].signal(Signal::KILL)?;
     all_name(&mut programs, 3, &["n3 "], Duration::from_secs(2))
 }
 
 fn killed_golden(goldring: &Path) -> Result<()> {
     let (_ring, mut programs) = moving(goldring, 4, &[])?;
-    programs[0].signal("KILL")?;
+    programs[0].signal(Signal::KILL)?;
     all_name(&mut programs, 0, &["n0 "], Duration::from_secs(2))
 }
 
@@ -84,17 +85,17 @@ fn killed_early(goldring: &Path) -> Result<()> {
         ring.start(2, &[])?,
     ];
     programs[1].expect("in the ring", LONG)?;
-    programs[1].signal("KILL")?;
+    programs[1].signal(Signal::KILL)?;
     all_name(&mut programs, 1, &["n1 "], Duration::from_secs(2))
 }
 
 fn frozen(goldring: &Path) -> Result<()> {
     let (_ring, mut programs) = moving(goldring, 4, &["--stall-timeout", "3"])?;
-    programs[2].signal("STOP")?;
+    programs[2].signal(Signal::STOP)?;
     all_name(&mut programs, 2, &["n2 "], Duration::from_secs(12))?;
     let said = programs[1].said();
     ensure!(said.contains("n2 has taken no data for 3 s"), "{said}");
-    programs[2].signal("CONT")?;
+    programs[2].signal(Signal::CONT)?;
     programs[2].ends_with(1, Duration::from_secs(8))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use goldring_host_tests::program::Signal;
 use goldring_host_tests::ring::{LONG, Ring};
 use goldring_host_tests::target::{Loop, Mounted};
 
@@ -95,7 +96,7 @@ fn half(goldring: &Path) -> Result<()> {
     let mut programs = ring.start_all(&[])?;
     programs[1].expect("the ring is complete", LONG)?;
     std::thread::sleep(Duration::from_secs(2));
-    programs[0].signal("KILL")?;
+    programs[0].signal(Signal::KILL)?;
     programs[1].ends_with(1, Duration::from_secs(2))?;
     let now = fs::read(&disk.device)?;
     ensure!(
