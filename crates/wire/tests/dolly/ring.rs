@@ -1,5 +1,9 @@
-//! A whole ring in memory: our machines and models of dolly 0.57, links that deliver
-//! in random pieces and random order, a clock that only moves when nothing else can.
+//! A whole ring in memory: our machines ([`ours`]) and models of dolly 0.57 ([`old`]),
+//! links that deliver in random pieces and random order, a clock that only moves when
+//! nothing else can.
+
+mod old;
+mod ours;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,7 +11,7 @@ use std::time::{Duration, Instant};
 use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::flow::Intake;
 use goldring_wire::dolly::identity::Own;
-use goldring_wire::dolly::lines::{self, ConfigReader};
+use goldring_wire::dolly::lines::ConfigReader;
 use goldring_wire::dolly::node::{self, Link, Node};
 use goldring_wire::dolly::server::{self, Server};
 use goldring_wire::dolly::{Failure, topology};
@@ -50,35 +54,19 @@ struct Edge {
     told: (bool, bool),
 }
 
-#[derive(Debug, Default)]
-struct ClassicClient {
-    config: Vec<u8>,
-    joined: bool,
-    total: Option<u64>,
-    received: u64,
-    /// A blocking read: how much it wants and what it has.
-    block: Option<(usize, Vec<u8>)>,
-    counts: usize,
-    left: bool,
-}
-
 #[derive(Debug)]
 enum Client {
     /// Has read a part of its configuration.
     Reading(ConfigReader),
     Ours(Box<Node>, Intake),
-    Classic(ClassicClient),
+    Classic(old::Client),
     Dead,
 }
 
 #[derive(Debug)]
 enum Golden {
     Ours(Box<Server>),
-    Classic {
-        ready: usize,
-        started: bool,
-        counts: usize,
-    },
+    Classic(old::Server),
 }
 
 pub(crate) struct Ring {
@@ -141,11 +129,7 @@ impl Ring {
                 },
                 begin,
             ))),
-            Program::Classic => Golden::Classic {
-                ready: 0,
-                started: false,
-                counts: 0,
-            },
+            Program::Classic => Golden::Classic(old::Server::default()),
         };
         Self {
             input: (0..story.size).map(|i| (i * 7 + i / 251) as u8).collect(),
@@ -322,75 +306,15 @@ impl Ring {
     fn golden_connected(&mut self, i: usize) {
         match &mut self.golden {
             Golden::Ours(_) => self.golden_input(server::Input::Connected(i)),
-            Golden::Classic { .. } => {
-                let n = topology::of_server(self.edges.len(), self.story.fanout).len();
-                if self.edges[..n].iter().all(|edge| edge.connected) {
-                    let text = self.config.to_string();
-                    for edge in &mut self.edges[..n] {
-                        edge.down.extend(text.bytes());
-                    }
-                }
-            }
+            Golden::Classic(_) => self.old_golden_connected(),
         }
     }
 
     fn golden_hears(&mut self, i: usize, bytes: &[u8]) {
-        let n = self.edges.len();
         match &mut self.golden {
             Golden::Ours(_) if bytes.is_empty() => self.golden_input(server::Input::Closed(i)),
             Golden::Ours(_) => self.golden_input(server::Input::Received(i, bytes)),
-            Golden::Classic {
-                ready,
-                started,
-                counts,
-            } => {
-                if *started {
-                    *counts += bytes.len();
-                    let children = topology::of_server(n, self.story.fanout).len();
-                    self.golden_done = *counts == 8 * children;
-                    return;
-                }
-                // The model is kinder than the original: it counts ends of lines, two
-                // for each client, and so never misses a word that was cut.
-                *ready += bytes.iter().filter(|b| **b == b'\n').count();
-                if *ready == 2 * n {
-                    *started = true;
-                    self.started = true;
-                    self.feed();
-                }
-            }
-        }
-    }
-
-    fn golden_input(&mut self, input: server::Input<'_>) {
-        let Golden::Ours(machine) = &mut self.golden else {
-            return;
-        };
-        if let Err(failure) = machine.handle(self.now, input) {
-            self.golden_failure = Some(failure);
-            self.drop_children(None);
-            return;
-        }
-        while let Some(t) = machine.poll_transmit() {
-            self.edges[t.to].down.extend(t.bytes);
-        }
-        let mut begins = false;
-        while let Some(event) = machine.poll_event() {
-            match event {
-                server::Event::Start => begins = true,
-                server::Event::Reconnect(i) => {
-                    self.edges[i] = Edge {
-                        wanted: true,
-                        ..Edge::default()
-                    };
-                }
-                server::Event::Done => self.golden_done = true,
-                _ => {}
-            }
-        }
-        if begins {
-            self.started = true;
-            self.feed();
+            Golden::Classic(_) => self.old_golden_hears(bytes),
         }
     }
 
@@ -442,7 +366,7 @@ impl Ring {
             let k = self.children(p).iter().position(|c| *c == i).unwrap();
             self.node_input(p, node::Input::Connected(k));
         } else {
-            self.classic_joins(p);
+            self.old_client_joins(p);
         }
     }
 
@@ -466,22 +390,7 @@ impl Ring {
             }
             Client::Ours(..) => self.node_input(i, node::Input::Received(Link::Parent, bytes)),
             Client::Classic(_) if bytes.is_empty() => self.die(i),
-            Client::Classic(client) => {
-                // It takes what one read gives for the total: keep the eight together.
-                let mut total = bytes.to_vec();
-                while total.len() < 8 {
-                    let Some(byte) = self.edges[i].down.pop_front() else {
-                        break;
-                    };
-                    total.push(byte);
-                }
-                let total = u64::from_le_bytes(total[..8].try_into().unwrap());
-                client.total = Some(total);
-                for c in self.children(i) {
-                    self.edges[c].down.extend(total.to_le_bytes());
-                }
-                self.classic_ends(i);
-            }
+            Client::Classic(_) => self.old_client_hears_parent(i, bytes),
             Client::Dead => {}
         }
     }
@@ -496,13 +405,7 @@ impl Ring {
         assert_eq!(place.index, i);
         let children = self.children(i);
         if self.story.clients[i] == Program::Classic {
-            self.edges[i].up.extend(lines::got(&place.name));
-            let config = text;
-            self.clients[i] = Client::Classic(ClassicClient {
-                config,
-                ..Default::default()
-            });
-            self.classic_joins(i);
+            self.old_client_configured(i, &place.name, text);
         } else {
             let setup = node::Setup {
                 name: place.name,
@@ -525,24 +428,6 @@ impl Ring {
         }
     }
 
-    fn classic_joins(&mut self, i: usize) {
-        let children = self.children(i);
-        if !children.iter().all(|c| self.edges[*c].connected) {
-            return;
-        }
-        let Client::Classic(client) = &mut self.clients[i] else {
-            return;
-        };
-        client.joined = true;
-        let text = client.config.clone();
-        for c in children {
-            self.edges[c].down.extend(&text);
-        }
-        let name = self.config.clients[i].clone();
-        self.edges[i].up.extend(lines::ready(&name));
-        self.classic_ends(i);
-    }
-
     fn client_hears_child(&mut self, p: usize, i: usize, bytes: &[u8]) {
         let children = self.children(p);
         if let Client::Ours(..) = self.clients[p] {
@@ -555,143 +440,14 @@ impl Ring {
             }
             return;
         }
-        let Client::Classic(client) = &mut self.clients[p] else {
-            return;
-        };
-        if bytes.is_empty() {
-            return;
-        }
-        if client.left {
-            client.counts += bytes.len();
-            if client.counts == 8 * children.len() {
-                let total = client.received.to_le_bytes();
-                self.edges[p].up.extend(total);
-            }
-        } else {
-            self.edges[p].up.extend(bytes);
-        }
+        self.old_client_hears_child(p, bytes);
     }
 
     fn client_reads(&mut self, i: usize) {
-        let children = self.children(i);
-        if let Client::Ours(_, intake) = &mut self.clients[i] {
-            let room = usize::try_from(intake.room()).unwrap_or(usize::MAX);
-            let most = self.edges[i].data.len().min(room).min(5000);
-            let n = 1 + self.below(most);
-            let bytes: Vec<u8> = self.edges[i].data.drain(..n).collect();
-            self.disks[i].extend(&bytes);
-            let Client::Ours(_, intake) = &mut self.clients[i] else {
-                return;
-            };
-            intake.add(n as u64);
-            let received = intake.received();
-            if self
-                .story
-                .dies
-                .is_some_and(|(who, at)| who == i && received >= at)
-            {
-                self.die(i);
-                return;
-            }
-            self.node_input(i, node::Input::Data);
-            self.pass_on(i);
-            return;
-        }
-        let Client::Classic(client) = &mut self.clients[i] else {
-            return;
-        };
-        let left = client.total.map_or(4096, |total| total - client.received);
-        let want = usize::try_from(left.min(4096)).unwrap();
-        let (want, mut have) = client.block.take().unwrap_or((want, Vec::new()));
-        while have.len() < want {
-            match self.edges[i].data.pop_front() {
-                Some(byte) => have.push(byte),
-                None => break,
-            }
-        }
-        if have.len() < want && !self.edges[i].parent_gone && !self.edges[i].fin {
-            client.block = Some((want, have));
-            return;
-        }
-        client.received += have.len() as u64;
-        self.disks[i].extend(&have);
-        for c in children {
-            self.edges[c].data.extend(&have);
-        }
-        self.classic_ends(i);
-    }
-
-    fn classic_ends(&mut self, i: usize) {
-        let leaf = self.children(i).is_empty();
-        let Client::Classic(client) = &mut self.clients[i] else {
-            return;
-        };
-        if client.joined && !client.left && client.total == Some(client.received) {
-            client.left = true;
-            if leaf {
-                self.edges[i].up.extend(client.received.to_le_bytes());
-            }
-        }
-    }
-
-    fn node_input(&mut self, i: usize, input: node::Input<'_>) {
-        let children = self.children(i);
-        let Client::Ours(machine, intake) = &mut self.clients[i] else {
-            return;
-        };
-        let result = machine.handle(self.now, input);
-        if let Err(failure) = &result {
-            machine.last_words(failure);
-        }
-        while let Some(t) = machine.poll_transmit() {
-            match t.to {
-                Link::Parent => self.edges[i].up.extend(t.bytes),
-                Link::Child(k) => self.edges[children[k]].down.extend(t.bytes),
-            }
-        }
-        if let Err(failure) = result {
-            self.failures[i] = Some(failure);
-            self.die(i);
-            return;
-        }
-        let mut long = false;
-        while let Some(event) = machine.poll_event() {
-            match event {
-                node::Event::Total(total) => long |= !intake.set_total(total),
-                node::Event::Reconnect(k) => {
-                    self.edges[children[k]] = Edge {
-                        wanted: true,
-                        ..Edge::default()
-                    };
-                }
-                _ => {}
-            }
-        }
-        assert!(!long, "more data than the total");
-        self.pass_on(i);
-    }
-
-    fn pass_on(&mut self, i: usize) {
-        let children = self.children(i);
-        let Client::Ours(machine, intake) = &mut self.clients[i] else {
-            return;
-        };
-        let n = usize::try_from(intake.sendable()).unwrap();
-        let end = usize::try_from(intake.received()).unwrap();
-        let start = self.disks[i].len().min(end) - usize::try_from(waiting(intake)).unwrap();
-        for &c in &children {
-            self.edges[c].data.extend(&self.disks[i][start..start + n]);
-        }
-        intake.pass(n as u64);
-        let stored = intake.is_complete() && machine.has_started() && !machine.is_done();
-        let bytes = intake.received();
-        if intake.is_complete() {
-            for c in children {
-                self.edges[c].fin = true;
-            }
-        }
-        if stored && !std::mem::replace(&mut self.stored[i], true) {
-            self.node_input(i, node::Input::Stored(bytes));
+        if let Client::Ours(..) = self.clients[i] {
+            self.node_reads(i);
+        } else {
+            self.old_client_reads(i);
         }
     }
 
@@ -708,8 +464,4 @@ impl Ring {
             }
         }
     }
-}
-
-fn waiting(intake: &Intake) -> u64 {
-    intake.received() - intake.passed()
 }

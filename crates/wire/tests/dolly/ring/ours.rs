@@ -1,0 +1,132 @@
+//! Our machines, and what their drivers do: bytes on links, events, data passed on.
+
+use goldring_wire::dolly::flow::Intake;
+use goldring_wire::dolly::node::{self, Link};
+use goldring_wire::dolly::server;
+
+use super::{Client, Edge, Golden, Ring};
+
+impl Ring {
+    pub(super) fn golden_input(&mut self, input: server::Input<'_>) {
+        let Golden::Ours(machine) = &mut self.golden else {
+            return;
+        };
+        if let Err(failure) = machine.handle(self.now, input) {
+            self.golden_failure = Some(failure);
+            self.drop_children(None);
+            return;
+        }
+        while let Some(t) = machine.poll_transmit() {
+            self.edges[t.to].down.extend(t.bytes);
+        }
+        let mut begins = false;
+        while let Some(event) = machine.poll_event() {
+            match event {
+                server::Event::Start => begins = true,
+                server::Event::Reconnect(i) => {
+                    self.edges[i] = Edge {
+                        wanted: true,
+                        ..Edge::default()
+                    };
+                }
+                server::Event::Done => self.golden_done = true,
+                _ => {}
+            }
+        }
+        if begins {
+            self.started = true;
+            self.feed();
+        }
+    }
+
+    pub(super) fn node_input(&mut self, i: usize, input: node::Input<'_>) {
+        let children = self.children(i);
+        let Client::Ours(machine, intake) = &mut self.clients[i] else {
+            return;
+        };
+        let result = machine.handle(self.now, input);
+        if let Err(failure) = &result {
+            machine.last_words(failure);
+        }
+        while let Some(t) = machine.poll_transmit() {
+            match t.to {
+                Link::Parent => self.edges[i].up.extend(t.bytes),
+                Link::Child(k) => self.edges[children[k]].down.extend(t.bytes),
+            }
+        }
+        if let Err(failure) = result {
+            self.failures[i] = Some(failure);
+            self.die(i);
+            return;
+        }
+        let mut long = false;
+        while let Some(event) = machine.poll_event() {
+            match event {
+                node::Event::Total(total) => long |= !intake.set_total(total),
+                node::Event::Reconnect(k) => {
+                    self.edges[children[k]] = Edge {
+                        wanted: true,
+                        ..Edge::default()
+                    };
+                }
+                _ => {}
+            }
+        }
+        assert!(!long, "more data than the total");
+        self.pass_on(i);
+    }
+
+    pub(super) fn node_reads(&mut self, i: usize) {
+        let Client::Ours(_, intake) = &self.clients[i] else {
+            return;
+        };
+        let room = usize::try_from(intake.room()).unwrap_or(usize::MAX);
+        let most = self.edges[i].data.len().min(room).min(5000);
+        let n = 1 + self.below(most);
+        let bytes: Vec<u8> = self.edges[i].data.drain(..n).collect();
+        self.disks[i].extend(&bytes);
+        let Client::Ours(_, intake) = &mut self.clients[i] else {
+            return;
+        };
+        intake.add(n as u64);
+        let received = intake.received();
+        if self
+            .story
+            .dies
+            .is_some_and(|(who, at)| who == i && received >= at)
+        {
+            self.die(i);
+            return;
+        }
+        self.node_input(i, node::Input::Data);
+        self.pass_on(i);
+    }
+
+    fn pass_on(&mut self, i: usize) {
+        let children = self.children(i);
+        let Client::Ours(machine, intake) = &mut self.clients[i] else {
+            return;
+        };
+        let n = usize::try_from(intake.sendable()).unwrap();
+        let end = usize::try_from(intake.received()).unwrap();
+        let start = self.disks[i].len().min(end) - usize::try_from(waiting(intake)).unwrap();
+        for &c in &children {
+            self.edges[c].data.extend(&self.disks[i][start..start + n]);
+        }
+        intake.pass(n as u64);
+        let stored = intake.is_complete() && machine.has_started() && !machine.is_done();
+        let bytes = intake.received();
+        if intake.is_complete() {
+            for c in children {
+                self.edges[c].fin = true;
+            }
+        }
+        if stored && !std::mem::replace(&mut self.stored[i], true) {
+            self.node_input(i, node::Input::Stored(bytes));
+        }
+    }
+}
+
+fn waiting(intake: &Intake) -> u64 {
+    intake.received() - intake.passed()
+}
