@@ -1,20 +1,18 @@
 //! A node from its configuration to its count.
 
-use std::os::fd::{AsFd, BorrowedFd};
-
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::node::{self, Event as Said, Input, Link, Node};
 
+use super::children::Children;
 use super::client::{Fits, OpenStore, Store};
-use super::dial::Dialer;
 use super::flowing::{Blame, Flowing};
-use super::net::{Got, Pair, read_some, readable};
+use super::net::Got;
 use super::report::{Event, Reporter, Summary};
 use super::waiting::Parent;
 use super::watch::Patience;
-use super::{TICK, flowing};
+use super::{TICK, flowing, is_due};
 use crate::pump::Lane;
 
 /// Everything about this node's part.
@@ -31,8 +29,7 @@ struct Member<'a> {
     setup: Setup,
     parent: Parent,
     machine: Node,
-    dialer: Dialer,
-    children: Vec<Option<Pair>>,
+    children: Children,
     store: Option<Store>,
     fits: Option<Fits>,
     flow: Option<Flowing>,
@@ -49,11 +46,9 @@ pub(super) fn run(
     open: OpenStore<'_>,
     report: &mut dyn Reporter,
 ) -> Result<Summary, Failure> {
-    let names = setup.talk.children.clone();
     let mut member = Member {
         machine: Node::new(setup.talk.clone(), Instant::now()),
-        dialer: Dialer::start(names.clone(), setup.stall),
-        children: names.iter().map(|_| None).collect(),
+        children: Children::start(setup.talk.children.clone(), setup.stall),
         setup,
         parent,
         store: None,
@@ -78,15 +73,10 @@ impl Member<'_> {
         self.handle(Input::Opened)?;
         while !self.machine.is_done() {
             self.hear(TICK)?;
-            while let Some((child, pair)) = self.dialer.arrived() {
-                self.children[child] = Some(pair);
+            while let Some(child) = self.children.arrived() {
                 self.handle(Input::Connected(child))?;
             }
-            if self
-                .machine
-                .poll_timeout()
-                .is_some_and(|at| Instant::now() >= at)
-            {
+            if is_due(self.machine.poll_timeout()) {
                 self.handle(Input::Tick)?;
             }
             self.look_at_flow()?;
@@ -96,24 +86,10 @@ impl Member<'_> {
 
     /// Reads every control connection that has something.
     fn hear(&mut self, wait: Duration) -> Result<(), Failure> {
-        let mut links = vec![Link::Parent];
-        let mut fds: Vec<BorrowedFd<'_>> = vec![self.parent.pair.control.as_fd()];
-        for (child, pair) in self.children.iter().enumerate() {
-            if let Some(pair) = pair {
-                links.push(Link::Child(child));
-                fds.push(pair.control.as_fd());
-            }
-        }
-        let ready = readable(&fds, wait);
-        for (link, _) in links.into_iter().zip(ready).filter(|(_, ready)| *ready) {
-            let stream = match link {
-                Link::Parent => &self.parent.pair.control,
-                Link::Child(child) => match &self.children[child] {
-                    Some(pair) => &pair.control,
-                    None => continue,
-                },
-            };
-            match read_some(stream) {
+        let parent = Some(&self.parent.pair.control);
+        for (who, got) in self.children.hear(parent, wait) {
+            let link = who.map_or(Link::Parent, Link::Child);
+            match got {
                 Got::Nothing => {}
                 Got::Bytes(bytes) => self.handle(Input::Received(link, &bytes))?,
                 Got::End => {
@@ -121,7 +97,7 @@ impl Member<'_> {
                         && self.stored.is_some()
                     {
                         // It counted and left; or the machine will say that it is lost.
-                        self.children[child] = None;
+                        self.children.forget(child);
                     }
                     self.handle(Input::Closed(link))?;
                 }
@@ -142,15 +118,12 @@ impl Member<'_> {
 
     fn flush(&mut self) -> Result<(), Failure> {
         while let Some(message) = self.machine.poll_transmit() {
-            let (name, pair) = match message.to {
-                Link::Parent => (&self.setup.talk.parent, Some(&self.parent.pair)),
-                Link::Child(child) => (
-                    &self.setup.talk.children[child],
-                    self.children[child].as_ref(),
-                ),
-            };
-            if let Some(pair) = pair {
-                flowing::say(&pair.control, name, &message.bytes)?;
+            match message.to {
+                Link::Parent => {
+                    let control = &self.parent.pair.control;
+                    flowing::say(control, &self.setup.talk.parent, &message.bytes)?;
+                }
+                Link::Child(child) => self.children.say(child, &message.bytes)?,
             }
         }
         Ok(())
@@ -159,12 +132,9 @@ impl Member<'_> {
     fn obey(&mut self, event: Said) -> Result<(), Failure> {
         match event {
             Said::Connected(name) => self.report.event(Event::Connected(name)),
-            Said::Reconnect(child) => {
-                self.children[child] = None;
-                self.dialer.dial(child);
-            }
+            Said::Reconnect(child) => self.children.redial(child),
             Said::Missing(names) => {
-                let why = names.first().and_then(|name| self.dialer.reason(name));
+                let why = self.children.reason(&names);
                 self.report.event(Event::Missing(names, why));
             }
             Said::Joined => {
@@ -209,14 +179,7 @@ impl Member<'_> {
             name: store.name,
             sink: store.sink,
         }];
-        for (pair, name) in self
-            .children
-            .iter()
-            .flatten()
-            .zip(&self.setup.talk.children)
-        {
-            lanes.push(flowing::lane(&pair.data, name)?);
-        }
+        lanes.extend(self.children.lanes()?);
         let patience = Patience::of(self.setup.place, self.setup.clients, self.setup.stall);
         let source = flowing::from_socket(&self.parent.pair.data)?;
         let flow = Flowing::start(lanes, source, (self.setup.stall, patience))?;
@@ -261,22 +224,17 @@ impl Member<'_> {
             self.machine.last_words(failure);
             // Whoever is gone cannot be told.
             while let Some(message) = self.machine.poll_transmit() {
-                let pair = match message.to {
-                    Link::Parent => Some(&self.parent.pair),
-                    Link::Child(child) => self.children[child].as_ref(),
+                let _ = match message.to {
+                    Link::Parent => flowing::say(&self.parent.pair.control, "", &message.bytes),
+                    Link::Child(child) => self.children.say(child, &message.bytes),
                 };
-                if let Some(pair) = pair {
-                    let _ = flowing::say(&pair.control, "", &message.bytes);
-                }
             }
         }
         if let Some(flow) = self.flow.take() {
             flow.stop();
         }
         self.parent.pair.shut();
-        for pair in self.children.iter().flatten() {
-            pair.shut();
-        }
+        self.children.shut();
         match (result, self.stored) {
             (Ok(()), bytes) => Ok(self.summary(bytes.unwrap_or_default(), None)),
             (Err(failure), Some(bytes)) => Ok(self.summary(bytes, Some(failure))),

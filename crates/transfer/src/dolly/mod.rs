@@ -5,6 +5,7 @@
 //! one writes it to the disk, one feeds each child. Whatever ends, the first thread
 //! notices within milliseconds.
 
+mod children;
 pub mod client;
 mod dial;
 mod flowing;
@@ -19,13 +20,18 @@ mod watch;
 pub use net::local_addresses;
 pub use report::{Event, Reporter, Summary};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the control thread waits for something to happen before it looks around.
 const TICK: Duration = Duration::from_millis(20);
 /// A data connection that breaks is blamed on its peer only after so long: the control
 /// connection may still bring the true reason.
 const GRACE: Duration = Duration::from_millis(400);
+
+/// Whether a deadline of a machine has passed.
+fn is_due(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|at| Instant::now() >= at)
+}
 
 // The wire crate depends on nothing, so it has its own copy of these.
 const _: () = {

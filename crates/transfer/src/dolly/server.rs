@@ -1,18 +1,17 @@
 //! The golden node: builds the ring, feeds it, collects the counts.
 
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::server::{self, Event as Said, Input, Server};
 
-use super::TICK;
-use super::dial::Dialer;
-use super::flowing::{self, Blame, Flowing};
-use super::net::{Got, Pair, read_some, readable};
+use super::children::Children;
+use super::flowing::{Blame, Flowing};
+use super::net::Got;
 use super::report::{Event, Reporter, Summary};
 use super::watch::Patience;
+use super::{TICK, is_due};
 
 /// What the golden node sends, and to whom.
 pub struct Options {
@@ -33,11 +32,9 @@ impl std::fmt::Debug for Options {
 }
 
 struct Golden<'a> {
-    names: Vec<String>,
     clients: usize,
     machine: Server,
-    dialer: Dialer,
-    children: Vec<Option<Pair>>,
+    children: Children,
     input: Option<Box<dyn Read + Send>>,
     input_name: String,
     stall: Duration,
@@ -56,9 +53,7 @@ pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Summary, Fai
     let names: Vec<String> = options.talk.clients[..options.talk.children].to_vec();
     let mut golden = Golden {
         clients: options.talk.clients.len(),
-        dialer: Dialer::start(names.clone(), options.stall),
-        children: names.iter().map(|_| None).collect(),
-        names,
+        children: Children::start(names, options.stall),
         total: options.talk.total,
         machine: Server::new(options.talk, Instant::now()),
         input: Some(options.input),
@@ -77,15 +72,10 @@ impl Golden<'_> {
     fn work(&mut self) -> Result<(), Failure> {
         while !self.machine.is_done() {
             self.hear()?;
-            while let Some((child, pair)) = self.dialer.arrived() {
-                self.children[child] = Some(pair);
+            while let Some(child) = self.children.arrived() {
                 self.handle(Input::Connected(child))?;
             }
-            if self
-                .machine
-                .poll_timeout()
-                .is_some_and(|at| Instant::now() >= at)
-            {
+            if is_due(self.machine.poll_timeout()) {
                 self.handle(Input::Tick)?;
             }
             self.look_at_flow()?;
@@ -95,25 +85,14 @@ impl Golden<'_> {
 
     /// Reads every control connection that has something.
     fn hear(&mut self) -> Result<(), Failure> {
-        let mut indices = Vec::new();
-        let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
-        for (child, pair) in self.children.iter().enumerate() {
-            if let Some(pair) = pair {
-                indices.push(child);
-                fds.push(pair.control.as_fd());
-            }
-        }
-        let ready = readable(&fds, TICK);
-        for (child, _) in indices.into_iter().zip(ready).filter(|(_, ready)| *ready) {
-            let Some(pair) = &self.children[child] else {
-                continue;
-            };
-            match read_some(&pair.control) {
+        for (child, got) in self.children.hear(None, TICK) {
+            let Some(child) = child else { continue };
+            match got {
                 Got::Nothing => {}
                 Got::Bytes(bytes) => self.handle(Input::Received(child, &bytes))?,
                 Got::End => {
                     if self.sent.is_some() {
-                        self.children[child] = None;
+                        self.children.forget(child);
                     }
                     self.handle(Input::Closed(child))?;
                 }
@@ -125,9 +104,7 @@ impl Golden<'_> {
     fn handle(&mut self, input: Input<'_>) -> Result<(), Failure> {
         let result = self.machine.handle(Instant::now(), input);
         while let Some(message) = self.machine.poll_transmit() {
-            if let Some(pair) = &self.children[message.to] {
-                flowing::say(&pair.control, &self.names[message.to], &message.bytes)?;
-            }
+            self.children.say(message.to, &message.bytes)?;
         }
         result?;
         while let Some(event) = self.machine.poll_event() {
@@ -139,20 +116,12 @@ impl Golden<'_> {
     fn obey(&mut self, event: Said) -> Result<(), Failure> {
         match event {
             Said::Connected(name) => self.report.event(Event::Connected(name)),
-            Said::Reconnect(child) => {
-                self.children[child] = None;
-                self.dialer.dial(child);
-            }
+            Said::Reconnect(child) => self.children.redial(child),
             Said::Got(name) => self.report.event(Event::Got(name)),
             Said::Ready(name, n, of) => self.report.event(Event::Ready(name, n, of)),
             Said::Missing(names) => {
-                let why = names.first().and_then(|name| self.dialer.reason(name));
-                let connected = names
-                    .first()
-                    .and_then(|name| self.names.iter().position(|n| n == name))
-                    .is_some_and(|child| self.children[child].is_some());
-                self.report
-                    .event(Event::Missing(names, why.filter(|_| !connected)));
+                let why = self.children.reason(&names);
+                self.report.event(Event::Missing(names, why));
             }
             Said::Line(line) => self.report.event(Event::Note(line)),
             Said::Start => self.start_flow()?,
@@ -171,10 +140,7 @@ impl Golden<'_> {
         let Some(input) = self.input.take() else {
             return Ok(());
         };
-        let mut lanes = Vec::new();
-        for (pair, name) in self.children.iter().flatten().zip(&self.names) {
-            lanes.push(flowing::lane(&pair.data, name)?);
-        }
+        let lanes = self.children.lanes()?;
         let patience = Patience::of(0, self.clients, self.stall);
         let flow = Flowing::start(lanes, input, (self.stall, patience))?;
         self.flow = Some(flow.of_golden(self.input_name.clone()));
@@ -215,9 +181,7 @@ impl Golden<'_> {
         if let Some(flow) = self.flow.take() {
             flow.stop();
         }
-        for pair in self.children.iter().flatten() {
-            pair.shut();
-        }
+        self.children.shut();
         result.map(|()| Summary {
             bytes: self.sent.unwrap_or_default(),
             elapsed: self.started.map(|at| at.elapsed()).unwrap_or_default(),

@@ -1,0 +1,100 @@
+//! The computers below this one: connected, heard, told, let go.
+
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use goldring_wire::dolly::Failure;
+
+use super::dial::Dialer;
+use super::flowing;
+use super::net::{Got, Pair, read_some, readable};
+use crate::pump::Lane;
+
+/// The children of this computer, in the order of the list.
+#[derive(Debug)]
+pub(super) struct Children {
+    names: Vec<String>,
+    pairs: Vec<Option<Pair>>,
+    dialer: Dialer,
+}
+
+impl Children {
+    /// Starts to connect to all of `names`.
+    pub(super) fn start(names: Vec<String>, stall: Duration) -> Self {
+        Self {
+            pairs: names.iter().map(|_| None).collect(),
+            dialer: Dialer::start(names.clone(), stall),
+            names,
+        }
+    }
+
+    /// A child that answered since the last call.
+    pub(super) fn arrived(&mut self) -> Option<usize> {
+        let (child, pair) = self.dialer.arrived()?;
+        self.pairs[child] = Some(pair);
+        Some(child)
+    }
+
+    /// Lets a child go and connects to it again.
+    pub(super) fn redial(&mut self, child: usize) {
+        self.forget(child);
+        self.dialer.dial(child);
+    }
+
+    /// Lets a child go.
+    pub(super) fn forget(&mut self, child: usize) {
+        self.pairs[child] = None;
+    }
+
+    /// Why the first of `missing` is not connected, as far as is known.
+    pub(super) fn reason(&self, missing: &[String]) -> Option<String> {
+        let name = missing.first()?;
+        let child = self.names.iter().position(|n| n == name)?;
+        let absent = self.pairs[child].is_none();
+        self.dialer.reason(name).filter(|_| absent)
+    }
+
+    /// Waits until somebody says something, the parent or a child, but not longer than
+    /// `wait`; then reads once from each that did. The parent is `None`.
+    pub(super) fn hear(
+        &self,
+        parent: Option<&TcpStream>,
+        wait: Duration,
+    ) -> Vec<(Option<usize>, Got)> {
+        let parent = parent.map(|control| (None, control));
+        let pairs = self.pairs.iter().enumerate();
+        let children = pairs.filter_map(|(i, pair)| Some((Some(i), &pair.as_ref()?.control)));
+        let all: Vec<_> = parent.into_iter().chain(children).collect();
+        let fds: Vec<BorrowedFd<'_>> = all.iter().map(|(_, control)| control.as_fd()).collect();
+        let ready = readable(&fds, wait);
+        all.into_iter()
+            .zip(ready)
+            .filter(|(_, ready)| *ready)
+            .map(|((who, control), _)| (who, read_some(control)))
+            .collect()
+    }
+
+    /// Sends a control message; whoever is gone cannot be told.
+    pub(super) fn say(&self, child: usize, bytes: &[u8]) -> Result<(), Failure> {
+        match &self.pairs[child] {
+            Some(pair) => flowing::say(&pair.control, &self.names[child], bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// The lanes to all children.
+    pub(super) fn lanes(&self) -> Result<Vec<Lane>, Failure> {
+        let pairs = self.pairs.iter().flatten().zip(&self.names);
+        pairs
+            .map(|(pair, name)| flowing::lane(&pair.data, name))
+            .collect()
+    }
+
+    /// Ends all connections at once.
+    pub(super) fn shut(&self) {
+        for pair in self.pairs.iter().flatten() {
+            pair.shut();
+        }
+    }
+}
