@@ -65,6 +65,22 @@ pub enum FetchError {
     },
 }
 
+/// A file that is removed unless it became whole.
+struct Partial<'a>(&'a Path);
+
+impl Partial<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Partial<'_> {
+    fn drop(&mut self) {
+        // It may not even have been made.
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
 /// Copies `total` bytes from `stream` into a new file at `path`. Calls `progress` for
 /// each block. Returns the SHA-256 of what was written, in lower-case hexadecimal.
 ///
@@ -77,20 +93,7 @@ pub fn into_file(
     silence: Duration,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<String, FetchError> {
-    let result = copy(stream, total, path, silence, progress);
-    if result.is_err() {
-        let _ = std::fs::remove_file(path);
-    }
-    result
-}
-
-fn copy(
-    stream: &mut impl Read,
-    total: u64,
-    path: &Path,
-    silence: Duration,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<String, FetchError> {
+    let partial = Partial(path);
     let failed = |source| FetchError::Write {
         path: path.display().to_string(),
         source,
@@ -129,6 +132,7 @@ fn copy(
             window = (Instant::now(), got);
         }
     }
+    partial.keep();
     Ok(digest
         .finalize()
         .iter()
