@@ -134,39 +134,26 @@ fn bad_configurations(goldring: &Path) -> Result<()> {
     let ring = Ring::new(goldring, 2, 1000)?;
     let good = std::fs::read_to_string(ring.home(0).join("dolly.cfg"))?;
     let table = [
+        ("clients 2", "clients 3", "line 6: clients 3, but the list"),
+        ("lastclient n2", "lastclient n0", "line 5: lastclient n0"),
+        ("server n0", "fanout 0\nserver n0", "line 3: fanout 0"),
+        ("endconfig", "", "without an endconfig line"),
+        ("server n0", "server n7", "server n7, this computer is n0"),
+        ("infile in", "infile absent", "absent: No such file"),
         (
-            good.replace("clients 2", "clients 3"),
-            "line 6: clients 3, but the list",
-        ),
-        (
-            good.replace("lastclient n2", "lastclient n0"),
-            "line 5: lastclient n0",
-        ),
-        (
-            good.replace("server n0", "fanout 0\nserver n0"),
-            "line 3: fanout 0",
-        ),
-        (good.replace("endconfig", ""), "without an endconfig line"),
-        (
-            good.replace("server n0", "server n7"),
-            "server n7, this computer is n0",
-        ),
-        (
-            good.replace("infile in", "infile absent"),
-            "absent: No such file",
-        ),
-        (
-            good.replace("infile in", "compressed infile in"),
+            "infile in",
+            "compressed infile in",
             "compressed, which comes with a later",
         ),
         (
-            good.replace("server n0", "add 1:x\nserver n0"),
+            "server n0",
+            "add 1:x\nserver n0",
             "add, which comes with a later",
         ),
-        ("\u{0}\u{1}\u{2}".to_owned(), "no keyword of dolly"),
+        (good.as_str(), "\u{0}\u{1}\u{2}", "no keyword of dolly"),
     ];
-    for (text, expected) in table {
-        ring.configure_as(&text)?;
+    for (right, wrong, expected) in table {
+        ring.configure_as(&good.replace(right, wrong))?;
         let mut golden = ring.start(0, &[])?;
         golden.ends_with(1, Duration::from_secs(8))?;
         let said = golden.said();
