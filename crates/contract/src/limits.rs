@@ -15,6 +15,9 @@ pub const DOLLY_STALL: Duration = Duration::from_secs(90);
 /// How long the peers below may take to sync after the last byte: an old peer
 /// calls `sync(2)`, which on a slow disk takes minutes.
 pub const DOLLY_ACK_WAIT: Duration = Duration::from_secs(900);
+/// How much of a disk's beginning is kept in memory until the rest is stored; until
+/// more than this has come, nothing is overwritten.
+pub const DISK_HELD: usize = 1 << 20;
 /// The longest text of a dolly configuration that may travel (old readers stop at
 /// 4095 bytes).
 pub const DOLLY_CONFIG_MAX: usize = 4095;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::target::{Kind, Target};
 
 /// How much of the beginning is held back.
-pub const HELD: usize = 1 << 20;
+pub const HELD: usize = goldring_contract::limits::DISK_HELD;
 /// How much is written between two starts of write-back.
 const STEP: u64 = 8 << 20;
 /// How much may be on its way to the disk.

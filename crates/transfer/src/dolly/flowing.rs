@@ -46,11 +46,12 @@ pub(super) struct Flowing {
 }
 
 impl Flowing {
-    /// Starts the threads.
+    /// Starts the threads; for `caution` see [`intake::run`].
     pub(super) fn start(
         lanes: Vec<Lane>,
         mut source: Box<dyn Read + Send>,
         stall: (Duration, Patience),
+        caution: Option<Duration>,
     ) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Here(format!("starting a thread: {error}"));
         let names = lanes.iter().map(|lane| lane.name.clone()).collect();
@@ -59,7 +60,7 @@ impl Flowing {
         let shared = Arc::clone(&gate);
         let reader = thread::Builder::new()
             .name("read".to_owned())
-            .spawn(move || intake::run(source.as_mut(), feeder, &shared))
+            .spawn(move || intake::run(source.as_mut(), feeder, &shared, caution))
             .map_err(failed)?;
         Ok(Self {
             gate,

@@ -4,8 +4,9 @@
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use goldring_contract::limits::DISK_HELD;
 use goldring_wire::dolly::flow::Intake;
 
 use crate::pump::{BUFFER, Buffer, Feeder, Stopped};
@@ -15,6 +16,14 @@ use crate::pump::{BUFFER, Buffer, Feeder, Stopped};
 const ENOUGH: u64 = 256 << 10;
 /// A read from a socket returns after this long, to look whether the total came.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks whether the total came.
+const PAUSE: Duration = Duration::from_millis(5);
+/// So much may be handed to a disk before anybody knows whether all will fit: it is
+/// held in memory, and nothing is overwritten ([`goldring_contract::limits::DISK_HELD`]).
+const UNCHECKED: u64 = DISK_HELD as u64;
+/// How long a node waits for the total before more than that. A server of ours sends
+/// it before the first byte, but on another connection; an old one sends it last.
+pub(super) const CAUTION: Duration = Duration::from_millis(500);
 
 /// What the reading thread and the control thread tell each other.
 #[derive(Debug)]
@@ -94,12 +103,15 @@ impl From<Stopped> for IntakeError {
 }
 
 /// Reads `source` until the total and feeds the pump, whole blocks only until the
-/// total is known.
+/// total is known. With `caution`, no more than the unchecked beginning until the total
+/// is known or so much time has passed.
 pub(super) fn run(
     source: &mut dyn Read,
     mut feeder: Feeder,
     gate: &Gate,
+    mut caution: Option<Duration>,
 ) -> Result<u64, IntakeError> {
+    let mut until = None;
     let mut intake = Intake::new();
     let mut buffer = feeder.buffer()?;
     let mut filled = 0;
@@ -119,9 +131,18 @@ pub(super) fn run(
             feeder.complete();
             return Ok(intake.received());
         }
-        let room = usize::try_from(intake.room()).unwrap_or(usize::MAX);
-        let end = BUFFER.min(filled.saturating_add(room));
-        match source.read(&mut buffer.bytes()[filled..end]) {
+        let room = room(&intake, filled, caution.is_some());
+        if room == 0 {
+            // Everything that may come unchecked is here.
+            let until = *until.get_or_insert_with(|| Instant::now() + caution.unwrap_or_default());
+            if Instant::now() >= until {
+                caution = None;
+            } else {
+                thread::sleep(PAUSE);
+            }
+            continue;
+        }
+        match source.read(&mut buffer.bytes()[filled..filled + room]) {
             Ok(0) => wait_for_total(&intake, gate, &feeder)?,
             Ok(n) => {
                 filled += n;
@@ -145,6 +166,17 @@ pub(super) fn run(
             },
         }
     }
+}
+
+/// How much may come in now, into a buffer with `filled` bytes.
+fn room(intake: &Intake, filled: usize, cautious: bool) -> usize {
+    let most = if cautious && intake.total().is_none() {
+        UNCHECKED.saturating_sub(intake.received())
+    } else {
+        intake.room()
+    };
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    most.min(BUFFER - filled)
 }
 
 fn learn_total(intake: &mut Intake, gate: &Gate) -> Result<(), IntakeError> {
@@ -190,6 +222,67 @@ fn wait_for_total(intake: &Intake, gate: &Gate, feeder: &Feeder) -> Result<(), I
         if feeder.is_stopped() {
             return Err(IntakeError::Stopped);
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::pump::{Lane, Pump, Sink};
+
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<u64>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            *self.0.lock().unwrap() += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Sink for Disk {}
+
+    /// How much the disk got after a while without a total, and at the end.
+    fn copy(caution: Option<Duration>) -> (u64, u64) {
+        let size = 5 * UNCHECKED + 77;
+        let disk = Disk::default();
+        let name = "disk".to_owned();
+        let sink = Box::new(disk.clone());
+        let (pump, feeder) = Pump::start(vec![Lane { name, sink }], 24).unwrap();
+        let gate = Arc::new(Gate::new());
+        let shared = Arc::clone(&gate);
+        let mut source = io::repeat(7).take(size);
+        let reader = thread::spawn(move || run(&mut source, feeder, &shared, caution));
+        thread::sleep(Duration::from_millis(300));
+        let before = *disk.0.lock().unwrap();
+        gate.open(size);
+        assert_eq!(reader.join().unwrap().unwrap(), size);
+        while !pump.status().is_finished() {
+            thread::sleep(PAUSE);
+        }
+        let all = *disk.0.lock().unwrap();
+        (before, all)
+    }
+
+    #[test]
+    fn a_disk_gets_no_more_than_it_holds_back_before_the_total_is_checked() {
+        let all = 5 * UNCHECKED + 77;
+        let (before, after) = copy(Some(Duration::from_secs(60)));
+        assert!(before <= UNCHECKED, "{before}");
+        assert_eq!(after, all);
+        // An old server says it at the end.
+        for caution in [Some(Duration::from_millis(10)), None] {
+            let (before, after) = copy(caution);
+            assert!(before > UNCHECKED, "{before}");
+            assert_eq!(after, all);
+        }
     }
 }

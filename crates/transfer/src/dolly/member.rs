@@ -8,6 +8,7 @@ use goldring_wire::dolly::node::{self, Event as Said, Input, Link, Node};
 use super::children::Children;
 use super::client::{Fits, OpenStore, Store};
 use super::flowing::{Blame, Flowing};
+use super::intake::CAUTION;
 use super::net::Got;
 use super::report::{Event, Reporter, Summary};
 use super::waiting::Parent;
@@ -182,7 +183,7 @@ impl Member<'_> {
         lanes.extend(self.children.lanes()?);
         let patience = Patience::of(self.setup.place, self.setup.clients, self.setup.stall);
         let source = flowing::from_socket(&self.parent.pair.data)?;
-        let flow = Flowing::start(lanes, source, (self.setup.stall, patience))?;
+        let flow = Flowing::start(lanes, source, (self.setup.stall, patience), Some(CAUTION))?;
         self.flow = Some(flow.of_node(self.setup.talk.parent.clone()));
         Ok(())
     }

@@ -142,7 +142,7 @@ impl Golden<'_> {
         };
         let lanes = self.children.lanes()?;
         let patience = Patience::of(0, self.clients, self.stall);
-        let flow = Flowing::start(lanes, input, (self.stall, patience))?;
+        let flow = Flowing::start(lanes, input, (self.stall, patience), None)?;
         self.flow = Some(flow.of_golden(self.input_name.clone()));
         self.started = Some(Instant::now());
         self.report.event(Event::Started(self.total));
