@@ -148,6 +148,15 @@ impl Program {
         kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
     }
 
+    /// For how long it has used a processor (proc_pid_stat(5), in ticks of 10 ms).
+    pub fn processor_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let numbers = rest.split(' ').skip(11).take(2);
+        let ticks: u64 = numbers.filter_map(|n| n.parse::<u64>().ok()).sum();
+        Some(Duration::from_millis(ticks * 10))
+    }
+
     /// How much memory it has used at most, in bytes.
     pub fn peak_memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;

@@ -94,13 +94,11 @@ impl Member<'_> {
                 Got::Nothing => {}
                 Got::Bytes(bytes) => self.handle(Input::Received(link, &bytes))?,
                 Got::End => {
-                    if let Link::Child(child) = link
-                        && self.stored.is_some()
-                    {
-                        // It counted and left; or the machine will say that it is lost.
+                    self.handle(Input::Closed(link))?;
+                    if let Link::Child(child) = link {
+                        // It counted and left, or is called again.
                         self.children.forget(child);
                     }
-                    self.handle(Input::Closed(link))?;
                 }
             }
         }

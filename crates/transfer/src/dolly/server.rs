@@ -91,10 +91,9 @@ impl Golden<'_> {
                 Got::Nothing => {}
                 Got::Bytes(bytes) => self.handle(Input::Received(child, &bytes))?,
                 Got::End => {
-                    if self.sent.is_some() {
-                        self.children.forget(child);
-                    }
                     self.handle(Input::Closed(child))?;
+                    // It counted and left, or is called again.
+                    self.children.forget(child);
                 }
             }
         }

@@ -21,6 +21,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("strangers_do_not_harm_a_waiting_client", strangers),
     ("a_node_does_what_the_kernel_command_line_says", node),
     ("memory_stays_bounded_behind_a_slow_link", bounded),
+    ("a_slow_disk_above_a_quick_one_waits_in_peace", slow_disk),
 ];
 
 fn ring_of_five(goldring: &Path) -> Result<()> {
@@ -138,6 +139,40 @@ fn bounded(goldring: &Path) -> Result<()> {
         ensure!(peak < 64 << 20, "{} used {peak} bytes", program.name);
     }
     ring.succeeds(&mut programs)
+}
+
+/// The second has everything and leaves long before the first.
+fn slow_disk(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 2, 500_000)?;
+    let home = ring.home(1);
+    std::fs::create_dir_all(&home)?;
+    let fifo = home.join("out");
+    goldring_host_tests::net::run("mkfifo", &[&fifo.to_string_lossy()])?;
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let disk = thread::spawn(move || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(fifo)?;
+        // An error is as good a sign: the story is over.
+        let _ = wait.recv();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut bytes)?;
+        Ok(bytes)
+    });
+    let mut programs = ring.start_all(&[])?;
+    programs[2].ends_with(0, LONG)?;
+    let before = programs[1].processor_time().unwrap_or_default();
+    thread::sleep(Duration::from_secs(2));
+    let after = programs[1].processor_time().unwrap_or_default();
+    go.send(())?;
+    for program in &mut programs[..2] {
+        program.ends_with(0, LONG)?;
+    }
+    let copy = disk
+        .join()
+        .map_err(|_| anyhow::anyhow!("the disk is gone"))??;
+    ensure!(copy == ring.input, "the copy differs");
+    let used = after.saturating_sub(before);
+    ensure!(used < Duration::from_millis(500), "it used {used:?} of 2 s");
+    Ok(())
 }
 
 /// `rescue dollymethod`, with a folder in the place of `/`.
