@@ -24,7 +24,7 @@ pub struct Options {
     pub wait: Option<Duration>,
     /// How long data may stand still.
     pub stall: Duration,
-    /// How long the ring may take from this node's `ready` to the first data.
+    /// How long the children may take to come, and after this node's `ready` the data.
     pub ring_wait: Duration,
     /// How long the children may take to store everything after the last byte.
     pub count_wait: Duration,

@@ -81,10 +81,10 @@ pub enum Failure {
         /// How many it reports.
         got: u64,
     },
-    /// Not everybody came in the time that the operator gave.
+    /// Not everybody came in the time that there was.
     #[error("gave up after {seconds} s without {missing}; start it, or take it out of the list")]
     GaveUp {
-        /// The time that `-a` gave.
+        /// The time: of the golden node what `-a` gave.
         seconds: u64,
         /// Who is not there.
         missing: String,

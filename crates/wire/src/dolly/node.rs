@@ -28,7 +28,7 @@ pub struct Setup {
     pub children: Vec<String>,
     /// The configuration as it came, for the children.
     pub text: Vec<u8>,
-    /// How long the ring may take until data moves.
+    /// How long the children may take to come, and after that the first data.
     pub ring_wait: Duration,
     /// How long the children's counts may take after the own last byte is stored.
     pub count_wait: Duration,
@@ -112,6 +112,7 @@ pub struct Node {
     setup: Setup,
     phase: Phase,
     opened: bool,
+    give_up: Instant,
     notice: Instant,
     children: Vec<Child>,
     /// What came from the parent and is not understood yet.
@@ -128,6 +129,7 @@ impl Node {
         let mut node = Self {
             phase: Phase::Joining,
             opened: false,
+            give_up: now + setup.ring_wait,
             notice: now + NOTICE,
             children,
             downward: Vec::new(),
@@ -188,7 +190,7 @@ impl Node {
     /// When [`Input::Tick`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Joining => Some(self.notice),
+            Phase::Joining => Some(self.notice.min(self.give_up)),
             Phase::Ready(deadline) | Phase::Counting(_, deadline) => Some(deadline),
             Phase::Moving | Phase::Done => None,
         }
@@ -386,6 +388,10 @@ impl Node {
 
     fn tick(&mut self, now: Instant) -> Result<(), Failure> {
         match self.phase {
+            Phase::Joining if now >= self.give_up => Err(Failure::GaveUp {
+                seconds: self.setup.ring_wait.as_secs(),
+                missing: listed(&self.names(|child| !child.connected)),
+            }),
             Phase::Joining if now >= self.notice => {
                 self.notice = now + NOTICE;
                 let missing = self.names(|child| !child.connected);

@@ -1,8 +1,9 @@
 //! Rings of every length and shape, with old programs among ours, and with the dead.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
+use goldring_wire::dolly::node::{Input, Node, Setup};
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
 use crate::ring::{Program, Ring, Story};
@@ -106,6 +107,36 @@ fn whoever_dies_is_named_by_its_neighbours_and_nobody_waits() {
             );
         }
     }
+}
+
+#[test]
+fn a_node_does_not_wait_for_a_child_for_ever() {
+    let begin = Instant::now();
+    let setup = Setup {
+        name: "n1".into(),
+        parent: "n0".into(),
+        children: vec!["n2".into(), "n3".into()],
+        text: b"endconfig\n".to_vec(),
+        ring_wait: Duration::from_secs(3600),
+        count_wait: Duration::from_secs(900),
+    };
+    let mut node = Node::new(setup, begin);
+    node.handle(begin, Input::Opened).unwrap();
+    node.handle(begin, Input::Connected(0)).unwrap();
+    let mut notices = 0;
+    let failure = loop {
+        assert!(notices < 1000, "it waits and waits");
+        let now = node.poll_timeout().unwrap();
+        if let Err(failure) = node.handle(now, Input::Tick) {
+            assert_eq!(now - begin, Duration::from_secs(3600));
+            break failure;
+        }
+        notices += 1;
+    };
+    assert_eq!(
+        failure.to_string(),
+        "gave up after 3600 s without n3; start it, or take it out of the list"
+    );
 }
 
 fn programs() -> impl Strategy<Value = Vec<Program>> {
