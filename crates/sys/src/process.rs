@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid as NixPid;
 use rustix::process::WaitOptions;
 
@@ -49,6 +49,7 @@ impl InRoot<'_> {
             .stdin(Stdio::from(console.try_clone()?))
             .stdout(Stdio::from(console.try_clone()?))
             .stderr(Stdio::from(console));
+        hears_signals(&mut command);
         // SAFETY: between fork and exec the closure makes four system calls by rustix,
         // which is async-signal-safe, and neither allocates (the path is made before)
         // nor takes a lock. std can change the user and the folder of a child, but
@@ -64,6 +65,17 @@ impl InRoot<'_> {
             });
         }
         Ok(command.spawn()?.id())
+    }
+}
+
+/// Makes a child hear all signals, whatever its parent has blocked: what is blocked
+/// stays so across fork and exec, and Ctrl-C or a polite end would do nothing.
+pub fn hears_signals(command: &mut Command) {
+    // SAFETY: between fork and exec the closure makes one system call through
+    // pthread_sigmask, which is async-signal-safe, and neither allocates nor takes a
+    // lock. std leaves a child the mask of its parent and has no way to change it.
+    unsafe {
+        command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?));
     }
 }
 
@@ -125,4 +137,21 @@ fn signal_all(signal: Signal) {
 /// A name of more than 64 bytes, or a caller who may not.
 pub fn set_hostname(name: &str) -> io::Result<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signals::{Signals, ignore_keys};
+
+    #[test]
+    fn what_this_thread_blocks_a_child_hears() {
+        Signals::block().unwrap();
+        ignore_keys().unwrap();
+        let mut command = Command::new("grep");
+        command.args(["SigBlk", "/proc/self/status"]);
+        hears_signals(&mut command);
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert_eq!(said.trim(), "SigBlk:\t0000000000000000");
+    }
 }

@@ -1,4 +1,4 @@
-//! Signals of PID 1.
+//! Signals of PID 1, and of whoever owns a terminal.
 
 use std::io;
 
@@ -18,9 +18,29 @@ pub enum Caught {
     Other,
 }
 
+/// Keeps the keys of a terminal (Ctrl-C and its like) from ending or stopping this
+/// thread, and lets it take the terminal back from a program that it has started.
+/// Children inherit it; see [`crate::process::hears_signals`].
+///
+/// # Errors
+/// None that Linux documents.
+pub fn ignore_keys() -> io::Result<()> {
+    let mut set = SigSet::empty();
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTSTP,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+    ] {
+        set.add(signal);
+    }
+    Ok(set.thread_block()?)
+}
+
 impl Signals {
     /// Blocks them in this thread and in all threads that it starts from now on, so
-    /// call it first of all. Children of `std::process::Command` are not affected.
+    /// call it first of all. Children inherit it; see [`crate::process::hears_signals`].
     ///
     /// # Errors
     /// None that Linux documents.
