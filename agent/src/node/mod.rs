@@ -22,6 +22,8 @@ pub(crate) struct Args {
 
 /// Does what the kernel command line says and leaves the outcome for `init`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    // A key on the console must not end a clone; Ctrl-Alt-Del does. Before any thread.
+    goldring_sys::signals::ignore_keys().context("blocking the keys of the console")?;
     let root = Root::at(&args.root);
     let outcome = work(&root);
     let (word, reason) = match &outcome {

@@ -34,5 +34,9 @@ pub const STAGE2_ROOT: &str = "/stage2";
 pub const AGENT: &str = "/usr/bin/goldring";
 /// What `init` learnt of the network, for the agent ([`crate::handover::Network`]).
 pub const HANDOVER: &str = "/run/goldring/network";
+/// What the rescue shell reads when it starts.
+pub const SHELL_START: &str = "/run/goldring/shell";
+/// Made by the rescue shell when a person says `reboot`.
+pub const SHELL_REBOOT: &str = "/run/goldring/reboot";
 /// The agent's last word ([`crate::handover::Outcome`]).
 pub const OUTCOME: &str = "/run/goldring/outcome";
