@@ -1,7 +1,7 @@
 //! The golden node of a dolly ring.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
@@ -55,13 +55,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         print!("{}", plan(&config, &text, source.size));
         return Ok(());
     }
+    // Before the clone: a wrong path must not turn an hour's good work into a failure.
+    let log = args.log.as_deref().map(open_log).transpose()?;
     let options = options(args, &config, text, (input.path.clone(), source));
     let summary = server::serve(options, &mut screen)?;
     screen.summary(
         &format!("{} clones are complete", config.clients.len()),
         &summary,
     );
-    append_log(args, &config, &summary)
+    if let Some(mut log) = log {
+        let line = figures(&config, &summary);
+        log.write_all(line.as_bytes())
+            .context("writing the figures of -o; the clones are complete all the same")?;
+    }
+    Ok(())
 }
 
 fn read_config(file: &Path) -> anyhow::Result<Config> {
@@ -143,23 +150,21 @@ fn plan(config: &Config, text: &Text, size: Option<u64>) -> String {
     plan
 }
 
+fn open_log(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    file.with_context(|| format!("opening {} for the figures of -o", path.display()))
+}
+
 /// The line of `-o`, as dolly 0.57 wrote it: MB, segsize, clients, seconds, MB/s, MB/s
 /// of all clients together.
-fn append_log(args: &Args, config: &Config, summary: &Summary) -> anyhow::Result<()> {
-    let Some(path) = &args.log else {
-        return Ok(());
-    };
+fn figures(config: &Config, summary: &Summary) -> String {
     let megabytes = summary.bytes as f64 / 1e6;
     let seconds = summary.elapsed.as_secs_f64().max(1e-6);
     let rate = megabytes / seconds;
     let clients = config.clients.len();
-    let line = format!(
+    format!(
         "{megabytes:.3} {} {clients} {seconds:.3} {rate:.3} {:.3}\n",
         config.segsize.unwrap_or(0),
         rate * clients as f64
-    );
-    let context = || format!("writing the figures to {}", path.display());
-    let file = OpenOptions::new().append(true).create(true).open(path);
-    file.and_then(|mut file| file.write_all(line.as_bytes()))
-        .with_context(context)
+    )
 }

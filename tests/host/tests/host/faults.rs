@@ -160,6 +160,11 @@ fn bad_configurations(goldring: &Path) -> Result<()> {
         ensure!(said.contains(expected), "{expected}: {said}");
         ensure!(said.lines().count() == 1, "more than a line: {said}");
     }
+    ring.configure_as(&good)?;
+    let mut golden = ring.start(0, &["-o", "/no/such/folder/log"])?;
+    golden.ends_with(1, Duration::from_secs(8))?;
+    let said = golden.said();
+    ensure!(said.contains("figures of -o: No such file"), "{said}");
     let mut golden = ring.start(0, &["--no-such-option"])?;
     golden.ends_with(2, LONG)
 }
