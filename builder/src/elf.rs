@@ -110,7 +110,7 @@ impl<'a> Closure<'a> {
             let libraries = needs
                 .libraries
                 .iter()
-                .map(|name| (name.clone(), self.library(name, &folders)));
+                .map(|name| (name.clone(), self.find_library(name, &folders)));
             for (name, found) in libraries.chain(interpreter).collect::<Vec<_>>() {
                 let found = found.filter(|path| self.sysroot.follow(path).is_ok());
                 let Some(found) = found else {
@@ -134,7 +134,7 @@ impl<'a> Closure<'a> {
     /// # Errors
     /// A file that cannot be read. A missing library shows in [`Closure::finish`].
     pub fn add_library(&mut self, name: &str) -> Result<()> {
-        match self.library(name, &[]) {
+        match self.find_library(name, &[]) {
             Some(path) => {
                 self.wanted_by.insert(path.clone(), "the recipe".to_owned());
                 self.add(&path, name)
@@ -147,7 +147,7 @@ impl<'a> Closure<'a> {
         }
     }
 
-    fn library(&mut self, name: &str, folders: &[String]) -> Option<String> {
+    fn find_library(&mut self, name: &str, folders: &[String]) -> Option<String> {
         let key = (name.to_owned(), folders.to_vec());
         if let Some(path) = self.found.get(&key) {
             return Some(path.clone());

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use goldring_vm_tests::guest::{Card, Guest};
 use goldring_vm_tests::web::Manner;
 use libtest_mimic::Trial;
 
-use crate::images::images;
-use crate::stage1::{HTTP, LIMIT, serve};
+use crate::stage1::{LIMIT, serve, stage2};
 use crate::{no_qemu, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -23,12 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// itself when it is mounted.
 fn file_systems() -> Result<()> {
     let (_web, server) = serve(Manner::Honest)?;
-    let mut guest = Guest::boot(
-        &images()?,
-        &HTTP.replace("SERVER", &server),
-        Card::Connected,
-    )?;
-    guest.expect("goldring: stage 2 running", LIMIT)?;
+    let mut guest = stage2(&server, "")?;
     guest.expect("# ", LIMIT)?;
     guest.type_line("lsblk -nbo SIZE /dev/vda | sed s/^/disk:/")?;
     guest.expect("disk:134217728", LIMIT)?;

@@ -25,8 +25,7 @@ struct Fault {
     said: &'static [&'static str],
 }
 
-pub(crate) const HTTP: &str =
-    "automatic=method:http,network:dhcp,server:SERVER,directory:/cs4 rescue";
+const HTTP: &str = "automatic=method:http,network:dhcp,server:SERVER,directory:/cs4 rescue";
 
 const FAULTS: &[Fault] = &[
     Fault {
@@ -119,6 +118,14 @@ pub(crate) fn serve(manner: Manner) -> Result<(Web, String)> {
     Ok((web, server))
 }
 
+/// A guest whose stage 2 runs, from `server`; `word` is the clone method, if any.
+pub(crate) fn stage2(server: &str, word: &str) -> Result<Guest> {
+    let words = format!("{} {word}", HTTP.replace("SERVER", server));
+    let mut guest = Guest::boot(&images()?, &words, Card::Connected)?;
+    guest.expect("goldring: stage 2 running", LIMIT)?;
+    Ok(guest)
+}
+
 fn said_then_reboot(fault: &Fault) -> Result<()> {
     let (_web, server) = serve(fault.manner)?;
     let mut guest = Guest::boot(
@@ -135,12 +142,7 @@ fn said_then_reboot(fault: &Fault) -> Result<()> {
 /// The second try gets the whole file, and the rescue system comes up.
 fn tried_again() -> Result<()> {
     let (web, server) = serve(Manner::CutOnce)?;
-    let mut guest = Guest::boot(
-        &images()?,
-        &HTTP.replace("SERVER", &server),
-        Card::Connected,
-    )?;
-    guest.expect("goldring: stage 2 running", LIMIT)?;
+    let _guest = stage2(&server, "")?;
     let requests = web.requests.load(std::sync::atomic::Ordering::SeqCst);
     ensure!(requests == 2, "{requests} requests");
     Ok(())
@@ -149,9 +151,7 @@ fn tried_again() -> Result<()> {
 /// `rescue dollymethod` waits for its server, says so, and reboots.
 fn no_dolly_server() -> Result<()> {
     let (_web, server) = serve(Manner::Honest)?;
-    let words = format!("{} dollymethod", HTTP.replace("SERVER", &server));
-    let mut guest = Guest::boot(&images()?, &words, Card::Connected)?;
-    guest.expect("goldring: stage 2 running", LIMIT)?;
+    let mut guest = stage2(&server, "dollymethod")?;
     guest.expect("Can't reach a valid Dolly server", Duration::from_secs(330))?;
     guest.expect_reboot(Duration::from_secs(60))
 }
