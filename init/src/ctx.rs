@@ -1,6 +1,7 @@
 //! What the steps share.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use goldring_contract::Root;
 use goldring_contract::bootargs::{Automatic, BootArgs};
@@ -38,6 +39,8 @@ pub(crate) struct Ctx {
     pub(crate) boot_server: Option<String>,
     /// The interface and address in use.
     pub(crate) handover: goldring_contract::handover::Network,
+    /// The file or block device that holds stage 2.
+    pub(crate) image: Option<PathBuf>,
     /// The memory that holds stage 2.
     pub(crate) store: Option<Mounted>,
     /// Stage 2, mounted.
@@ -72,6 +75,7 @@ impl Ctx {
             devices: BTreeSet::new(),
             boot_server: None,
             handover: goldring_contract::handover::Network::default(),
+            image: None,
             store: None,
             stage2: None,
         }

@@ -13,7 +13,9 @@ mod insert;
 mod last_act;
 mod link;
 mod modprobe;
+mod sources;
 mod steps;
+mod store;
 
 use std::process::ExitCode;
 

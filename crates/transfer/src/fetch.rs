@@ -87,7 +87,7 @@ impl Drop for Partial<'_> {
 /// # Errors
 /// See [`FetchError`]; the file is then removed, since it may fill the memory.
 pub fn into_file(
-    stream: &mut impl Read,
+    stream: &mut (impl Read + ?Sized),
     total: u64,
     path: &Path,
     silence: Duration,

@@ -1,7 +1,9 @@
-//! Stage 2 as a root of its own: the file, the loop device, the overlay, the binds.
+//! Stage 2 as a root of its own: the image, the loop device of a file, the overlay, the
+//! binds.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use goldring_contract::{Root, paths};
@@ -21,7 +23,8 @@ pub(crate) struct Stage2 {
     binds: Vec<Mounted>,
     root: Mounted,
     lower: Mounted,
-    device: LoopDevice,
+    /// None when the image is a block device itself.
+    device: Option<LoopDevice>,
 }
 
 /// Mounts it.
@@ -30,7 +33,10 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
         say(&format!("would mount it on {}", paths::STAGE2_ROOT));
         return Ok(());
     }
-    let file = ctx.root.join(paths::STAGE2_FILE);
+    let file = ctx
+        .image
+        .clone()
+        .ok_or_else(|| Fate::reboot("stage 2 was not fetched; please report it with this line"))?;
     let kind = File::open(&file).and_then(|mut file| recognise(&mut file));
     let fs = match kind {
         Ok(Content::FileSystem(fs)) => fs,
@@ -104,12 +110,16 @@ fn mount(root: &Root, file: &Path, fs: &str) -> Result<Stage2, (&'static str, io
     fn at<T>(what: &'static str, result: io::Result<T>) -> Result<T, (&'static str, io::Error)> {
         result.map_err(|error| (what, error))
     }
-    let device = at(
-        "loop device",
-        LoopDevice::read_only(file, &root.join("/dev")),
-    )?;
+    let metadata = at("image", file.metadata())?;
+    let device = if metadata.file_type().is_block_device() {
+        None
+    } else {
+        let dev = root.join("/dev");
+        Some(at("loop device", LoopDevice::read_only(file, &dev))?)
+    };
+    let source = device.as_ref().map_or(file, LoopDevice::path);
     let lower_dir = root.join(paths::STAGE2_LOWER);
-    let lower = Mounted::new(device.path(), &lower_dir, fs, Access::ReadOnly, "");
+    let lower = Mounted::new(source, &lower_dir, fs, Access::ReadOnly, "");
     let lower = at("file system", lower)?;
     let upper = root.join(paths::STAGE2_UPPER);
     for folder in ["data", "work"] {

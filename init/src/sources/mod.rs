@@ -1,0 +1,49 @@
+//! Where stage 2 comes from: one module for each `method:` of `automatic=`.
+//!
+//! A source delivers a file or a block device that holds stage 2, checked as far as it
+//! can be, or says in one sentence why not. Trying again is the engine's.
+
+mod http;
+
+use std::path::PathBuf;
+
+use goldring_contract::bootargs::Method;
+
+use crate::ctx::Ctx;
+use crate::fate::Fate;
+
+/// Gets stage 2: a file, or a block device, whose content is stage 2.
+///
+/// # Errors
+/// What the source says.
+pub(crate) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
+    match ctx.automatic()?.method {
+        Method::Http => http::deliver(ctx),
+        method => Err(later(method)),
+    }
+}
+
+/// What [`deliver`] would do, in a sentence.
+///
+/// # Errors
+/// What is wrong with the command line.
+pub(crate) fn plan(ctx: &Ctx) -> Result<String, Fate> {
+    match ctx.automatic()?.method {
+        Method::Http => http::plan(ctx),
+        method => Err(later(method)),
+    }
+}
+
+fn later(method: Method) -> Fate {
+    Fate::reboot(format!(
+        "method:{method} is not in this version yet; use method:http"
+    ))
+}
+
+/// The server of `server:`, or the boot server that DHCP named.
+fn server(ctx: &Ctx) -> Result<&str, Fate> {
+    let named = ctx.automatic()?.server.as_deref();
+    named
+        .or(ctx.boot_server.as_deref())
+        .ok_or_else(|| Fate::reboot("no server: DHCP named none; add server:ADDRESS to automatic="))
+}

@@ -1,0 +1,195 @@
+//! The memory that holds stage 2: whether it fits, and a stream into it with its length
+//! and digest checked.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use goldring_contract::limits::FETCH_SILENCE;
+use goldring_contract::paths;
+use goldring_sys::mount::{Access, Mounted};
+use goldring_transfer::fetch::{FetchError, Progress, into_file};
+
+use crate::console::say;
+use crate::ctx::Ctx;
+use crate::fate::{Fate, chain};
+
+/// Before the first line of progress; the pause doubles with each line…
+const BEAT: Duration = Duration::from_secs(2);
+/// … up to this, so that a slow fetch does not fill a serial console.
+const BEAT_MAX: Duration = Duration::from_secs(16);
+/// What the system needs beside stage 2, in bytes.
+const ELBOW_ROOM: u64 = 48 << 20;
+
+/// Takes `length` bytes from `stream` into memory and returns the file. `place` is where
+/// they come from, for a person.
+///
+/// # Errors
+/// Too long for this machine or for this image, cut off, or with another digest.
+pub(crate) fn take(
+    ctx: &mut Ctx,
+    place: &str,
+    stream: &mut dyn Read,
+    length: u64,
+) -> Result<PathBuf, Fate> {
+    check_size(ctx, place, length)?;
+    let file = ctx.root.join(paths::STAGE2_FILE);
+    prepare(ctx, &file)?;
+    let mut beat = Beat::new();
+    let digest = into_file(stream, length, &file, FETCH_SILENCE, &mut |progress| {
+        beat.progress(progress);
+    })
+    .map_err(|error| broken(place, &error))?;
+    check_digest(ctx, place, &digest)?;
+    Ok(file)
+}
+
+fn broken(place: &str, error: &FetchError) -> Fate {
+    let line = format!("{place}: {}", chain(error));
+    match error {
+        FetchError::Write { .. } => Fate::reboot(format!("{line}; give the node more memory")),
+        _ => Fate::retry(line),
+    }
+}
+
+/// Compares the announced length with the manifest and with the memory, before anything
+/// is fetched in vain.
+fn check_size(ctx: &Ctx, place: &str, length: u64) -> Result<(), Fate> {
+    if let Some(manifest) = &ctx.manifest
+        && !ctx.args.any_stage2
+        && manifest.stage2_size != length
+    {
+        return Err(Fate::reboot(format!(
+            "{place} is {length} bytes long, but this all.rdz was made with one of {} bytes; {}",
+            manifest.stage2_size, SAME_BUILD
+        )));
+    }
+    let text = fs::read_to_string(ctx.root.join("/proc/meminfo")).unwrap_or_default();
+    match available(&text) {
+        Some(free) if free < length.saturating_add(ELBOW_ROOM) => Err(Fate::reboot(format!(
+            "not enough memory: rescue.clp has {} MB and the system needs {} MB more, \
+             but only {} MB are free; give the node more memory",
+            length >> 20,
+            ELBOW_ROOM >> 20,
+            free >> 20
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const SAME_BUILD: &str = "copy both from the same build, or add stage2_digest=off";
+
+fn check_digest(ctx: &Ctx, place: &str, digest: &str) -> Result<(), Fate> {
+    match &ctx.manifest {
+        Some(manifest) if manifest.stage2_sha256 != digest => {
+            if ctx.args.any_stage2 {
+                say(&format!(
+                    "stage2_digest=off: taking {}… as it is",
+                    short(digest)
+                ));
+                return Ok(());
+            }
+            Err(Fate::reboot(format!(
+                "{place} has the digest {}…, not {}…: this rescue.clp was not made with this \
+                 all.rdz; {SAME_BUILD}",
+                short(digest),
+                short(&manifest.stage2_sha256)
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes (proc_meminfo(5)).
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
+}
+
+/// Mounts the memory that will hold stage 2 and what it writes.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn prepare(ctx: &mut Ctx, file: &Path) -> Result<(), Fate> {
+    if ctx.store.is_some() {
+        return Ok(());
+    }
+    let folder = file.parent().unwrap_or(file);
+    let source = Path::new("tmpfs");
+    // What does not fit was refused by its size; half of the memory, the default, would
+    // refuse too much.
+    let mounted = Mounted::new(
+        source,
+        folder,
+        "tmpfs",
+        Access::ReadWrite,
+        "size=95%,mode=0755",
+    )
+    .map_err(|error| Fate::reboot(format!("mounting {}: {error}", folder.display())))?;
+    ctx.store = Some(mounted);
+    Ok(())
+}
+
+/// Lines of progress, not too many for a serial console.
+struct Beat {
+    last: Instant,
+    pause: Duration,
+}
+
+impl Beat {
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            pause: BEAT,
+        }
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        let done = progress.bytes == progress.total;
+        if done || self.last.elapsed() >= self.pause {
+            self.last = Instant::now();
+            self.pause = (self.pause * 2).min(BEAT_MAX);
+            say(&line(progress));
+        }
+    }
+}
+
+/// `stage 2: 35.5 of 71.0 MB (50 %), 11.2 MB/s`.
+fn line(progress: Progress) -> String {
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let seconds = progress.elapsed.as_secs_f64().max(0.001);
+    format!(
+        "stage 2: {:.1} of {:.1} MB ({} %), {:.1} MB/s",
+        megabytes(progress.bytes),
+        megabytes(progress.total),
+        progress.bytes.saturating_mul(100) / progress.total.max(1),
+        megabytes(progress.bytes) / seconds
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_progress_are_read_and_written() {
+        let text = "MemTotal:  1000 kB\nMemAvailable:    500 kB\n";
+        assert_eq!(available(text), Some(512_000));
+        assert_eq!(available("MemAvailable: many kB\n"), None);
+        assert_eq!(available(""), None);
+        let half = Progress {
+            bytes: 35_500_000,
+            total: 71_000_000,
+            elapsed: Duration::from_secs(5),
+        };
+        assert_eq!(line(half), "stage 2: 35.5 of 71.0 MB (50 %), 7.1 MB/s");
+    }
+}
