@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::room::Room;
+
 /// The size of the guest's empty disk, `/dev/vda`.
 const DISK: u64 = 128 << 20;
 
@@ -25,35 +27,84 @@ pub enum Card {
     None,
 }
 
-/// A running guest; dropping it ends it.
+/// A guest before it is switched on: 1 GiB of memory, an empty disk `/dev/vda`, and
+/// the card that it is given.
 #[derive(Debug)]
-pub struct Guest {
-    child: Child,
-    console: PathBuf,
-    folder: tempfile::TempDir,
+pub struct Machine<'a> {
+    images: &'a Path,
+    words: String,
+    memory: u32,
+    card: Card,
+    room: Option<&'a Room>,
+    arguments: Vec<String>,
 }
 
-impl Guest {
-    /// Boots the images in `images` with `words` on the kernel command line. A reboot
-    /// of the guest ends it.
+impl<'a> Machine<'a> {
+    /// Boots the images in `images` with `words` on the kernel command line.
+    pub fn new(images: &'a Path, words: &str) -> Self {
+        Self {
+            images,
+            words: words.to_owned(),
+            memory: 1024,
+            card: Card::Connected,
+            room: None,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Its card, when it does not stand in a room.
+    pub fn card(mut self, card: Card) -> Self {
+        self.card = card;
+        self
+    }
+
+    /// Its memory, in MiB.
+    pub fn memory(mut self, memory: u32) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Puts it into a room, with a virtio card on the room's tap of this number, from
+    /// 1. More cards: [`Machine::arguments`] with [`Room::tap_card`].
+    pub fn in_room(mut self, room: &'a Room, tap: usize) -> Self {
+        self.room = Some(room);
+        self.card = Card::None;
+        let card = room.tap_card(tap, "virtio-net-pci");
+        self.arguments.extend(card);
+        self
+    }
+
+    /// More arguments of QEMU, such as another disk.
+    pub fn arguments(mut self, arguments: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Switches it on. A reboot of the guest ends it.
     ///
     /// # Errors
     /// QEMU does not start.
-    pub fn boot(images: &Path, words: &str, card: Card) -> Result<Self> {
+    pub fn start(self) -> Result<Guest> {
         let folder = tempfile::tempdir()?;
         let console = folder.path().join("console");
         File::create(&console)?;
-        let network: &[&str] = match card {
+        let network: &[&str] = match self.card {
             Card::Connected => &["-nic", "user,model=virtio-net-pci"],
             Card::Lonely => &["-nic", "hubport,hubid=0,model=virtio-net-pci"],
             Card::Unplugged => &["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"],
+            // "-nic none" would take the cards of a room as well.
+            Card::None if self.room.is_some() => &[],
             Card::None => &["-nic", "none"],
         };
-        let mut command = Command::new("qemu-system-x86_64");
+        let mut command = match self.room {
+            Some(room) => room.command("qemu-system-x86_64"),
+            None => Command::new("qemu-system-x86_64"),
+        };
         command
-            .args(["-accel", "tcg,thread=multi", "-m", "1024", "-no-reboot"])
+            .args(["-accel", "tcg,thread=multi", "-no-reboot"])
+            .args(["-m", &self.memory.to_string()])
             .args(["-display", "none", "-monitor"])
-            .arg(if card == Card::Unplugged {
+            .arg(if self.card == Card::Unplugged {
                 "stdio"
             } else {
                 "none"
@@ -66,37 +117,56 @@ impl Guest {
             ))
             .args(["-serial", "chardev:console"])
             .arg("-kernel")
-            .arg(images.join("vmlinuz"))
+            .arg(self.images.join("vmlinuz"))
             .arg("-initrd")
-            .arg(images.join("all.rdz"))
-            .args(["-append", &format!("console=ttyS0 {words}")])
+            .arg(self.images.join("all.rdz"))
+            .args(["-append", &format!("console=ttyS0 {}", self.words)])
             .arg("-drive")
-            .arg(Self::disk(folder.path(), DISK)?)
+            .arg(empty_disk(folder.path(), DISK)?)
             .args(network)
+            .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(folder.path().join("qemu"))?);
         let mut child = command.spawn().context("starting qemu-system-x86_64")?;
-        if card == Card::Unplugged {
+        if self.card == Card::Unplugged {
             // Before the kernel's first instruction has run, as far as it can tell.
             let monitor = child.stdin.as_mut().context("no monitor")?;
             monitor.write_all(b"set_link n off\n")?;
         }
-        Ok(Self {
+        Ok(Guest {
             child,
             console,
             folder,
         })
     }
+}
 
-    /// An empty disk for QEMU's `-drive`.
-    fn disk(folder: &Path, size: u64) -> Result<String> {
-        let path = folder.join("disk");
-        File::create(&path)?.set_len(size)?;
-        Ok(format!(
-            "file={},if=virtio,format=raw,cache=unsafe",
-            path.display()
-        ))
+/// An empty disk for QEMU's `-drive`.
+fn empty_disk(folder: &Path, size: u64) -> Result<String> {
+    let path = folder.join("disk");
+    File::create(&path)?.set_len(size)?;
+    Ok(format!(
+        "file={},if=virtio,format=raw,cache=unsafe",
+        path.display()
+    ))
+}
+
+/// A running guest; dropping it ends it.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    console: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Guest {
+    /// A [`Machine`] of 1 GiB with this card, switched on.
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub fn boot(images: &Path, words: &str, card: Card) -> Result<Self> {
+        Machine::new(images, words).card(card).start()
     }
 
     /// Types a line on the console, as a person at the serial line would.

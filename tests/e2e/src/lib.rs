@@ -1,9 +1,11 @@
 //! Helpers of the stories in virtual machines: a guest that boots the images directly,
 //! with QEMU's own user-mode network, and a web server that misbehaves on request.
 //!
-//! Neither needs root. The whole path with PXE is `cargo xtask lab`.
+//! Neither needs root. A room does: a network namespace with a bridge, where guests stand
+//! on taps and real servers answer them. The whole path with PXE is `cargo xtask lab`.
 
 pub mod guest;
+pub mod room;
 pub mod web;
 
 use std::path::{Path, PathBuf};
