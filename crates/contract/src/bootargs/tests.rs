@@ -95,7 +95,7 @@ fn nonsense_is_one_clear_sentence() {
         ("automatic=method:http,network:", "network: has no value"),
         (
             "automatic=method:http,network:adsl",
-            "network:adsl makes no sense",
+            "network:adsl is not supported",
         ),
         (
             "automatic=method:http,interface:",
@@ -127,4 +127,174 @@ fn nonsense_is_one_clear_sentence() {
     let ten_kilobytes = format!("automatic=method:http,{}", "x:y,".repeat(2560));
     let error = BootArgs::parse(&ten_kilobytes).unwrap_err().to_string();
     assert!(error.contains("10252 bytes long"), "{error}");
+}
+
+#[test]
+fn every_entry_of_the_manual_is_understood() {
+    let file = include_str!("../../../../fixtures/pxe/manual.cfg");
+    let append = |line: &'static str| line.trim().strip_prefix("APPEND ");
+    let all: Vec<_> = file
+        .lines()
+        .filter_map(append)
+        .map(|line| BootArgs::parse(line).unwrap())
+        .collect();
+    let facts: Vec<_> = all
+        .iter()
+        .map(|args| {
+            assert!(args.rescue && args.notes.is_empty(), "{args:?}");
+            assert_eq!(args.ramdisk_size, Some(64000));
+            let auto = args.automatic.as_ref().unwrap();
+            (auto.method, args.clone, auto.dolly_timeout)
+        })
+        .collect();
+    use {CloneMethod as C, Method as M};
+    assert_eq!(
+        facts,
+        [
+            (M::Ka, Some(C::Ka), None),
+            (M::Dolly, Some(C::Dolly), Some(100)),
+            (M::Nfs, None, None),
+            (M::Http, None, None),
+            (M::Ka, Some(C::Ka), None),
+            (M::Dolly, Some(C::Ka), None),
+            (M::Ka, Some(C::Dolly), None),
+            (M::Dolly, Some(C::DollyPlus), None),
+        ]
+    );
+}
+
+#[test]
+fn every_word_is_read() {
+    let args = BootArgs::parse(
+        "vlan=4094 ssh_key=http://10.0.0.1/id.pub keepmounted noauto keepmodules ramdisk_size=250000 \
+         dolly_timeout=30 root=/dev/ram3 rw",
+    )
+    .unwrap();
+    assert_eq!(args.vlan, Some(4094));
+    assert_eq!(args.ssh_key.as_deref(), Some("http://10.0.0.1/id.pub"));
+    assert!(args.keepmounted && args.noauto && args.keepmodules);
+    assert_eq!(args.ramdisk_size, Some(250_000));
+    assert_eq!(args.dolly_timeout, Some(30));
+    assert_eq!(args.notes, [""; 0]);
+    let nothing = BootArgs::parse("vlan= ssh_key= dolly_timeout= dolly_timeout=0 kaopt=").unwrap();
+    assert_eq!(nothing, BootArgs::default());
+}
+
+#[test]
+fn the_key_of_automatic_wins_over_the_word() {
+    for (line, seconds) in [
+        ("automatic=method:dolly dolly_timeout=30", Some(30)),
+        ("dolly_timeout=30 automatic=method:dolly", Some(30)),
+        (
+            "dolly_timeout=30 automatic=method:dolly,dolly_timeout:9",
+            Some(9),
+        ),
+        (
+            "dolly_timeout=30 automatic=method:dolly,dolly_timeout:0",
+            Some(30),
+        ),
+        ("automatic=method:dolly", None),
+    ] {
+        let automatic = BootArgs::parse(line).unwrap().automatic.unwrap();
+        assert_eq!(automatic.dolly_timeout, seconds, "{line}");
+    }
+}
+
+#[test]
+fn old_words_are_remarked_on_once() {
+    let args = BootArgs::parse("netauto changedisk thirdparty thirdparty debugstage1=1").unwrap();
+    assert_eq!(
+        args.notes,
+        [
+            "netauto: ignored, no installer runs here that wants a file",
+            "changedisk: ignored, nobody is asked for another disk",
+            "thirdparty: ignored, every driver is in all.rdz",
+            "debugstage1: ignored, write debug instead",
+        ]
+    );
+    for bad in ["", "0", "64M", "-1", "99999999999999999999"] {
+        let args = BootArgs::parse(&format!("ramdisk_size={bad}")).unwrap();
+        assert_eq!(args.ramdisk_size, None);
+        assert_eq!(
+            args.notes,
+            [format!("ramdisk_size={bad} is no number of KiB, ignored")]
+        );
+    }
+}
+
+#[test]
+fn wrong_values_of_words_are_errors() {
+    for (line, sentence) in [
+        (
+            "vlan=0",
+            "vlan=0 makes no sense; write vlan= and: 1 to 4094",
+        ),
+        ("vlan=4095", "vlan=4095 makes no sense"),
+        ("vlan=lab", "vlan=lab makes no sense"),
+        (
+            "ssh_key=id.pub",
+            "ssh_key=id.pub makes no sense; write ssh_key= and: URL",
+        ),
+        ("ssh_key=http://", "ssh_key=http:// makes no sense"),
+        (
+            "dolly_timeout=2m",
+            "dolly_timeout=2m makes no sense; write dolly_timeout= and: SECONDS",
+        ),
+    ] {
+        let error = BootArgs::parse(line).unwrap_err().to_string();
+        assert!(error.contains(sentence), "{line}: {error}");
+    }
+}
+
+#[test]
+fn proxies_disks_and_keys_of_other_times() {
+    let auto =
+        automatic("method:ftp,proxh:cache,proxp:3128,dis:/dev/sda,par:cciss/c0d0p1,int:wired");
+    assert_eq!(auto.proxy_host.as_deref(), Some("cache"));
+    assert_eq!(auto.proxy_port, Some(3128));
+    assert_eq!(auto.disk.as_deref(), Some("sda"));
+    assert_eq!(auto.partition.as_deref(), Some("cciss/c0d0p1"));
+    assert_eq!(auto.interface, Interface::Auto);
+    for bad in [
+        "proxy_port:0",
+        "proxy_port:65536",
+        "disk:../sda",
+        "disk:/dev/",
+        "partition:/etc/passwd",
+        "partition:a//b",
+    ] {
+        let error = BootArgs::parse(&format!("automatic=method:disk,{bad}")).unwrap_err();
+        assert!(error.to_string().contains(bad), "{error}");
+    }
+    let args =
+        BootArgs::parse("automatic=method:http,adslu:me,wep_key:1,thirdparty:x,adslu:you").unwrap();
+    assert_eq!(
+        args.notes,
+        [
+            "automatic=: adsluser is not supported, ignored: modem lines carry no clone",
+            "automatic=: wep_key is not supported, ignored: nodes are cloned over a cable",
+            "automatic=: thirdparty is not supported, ignored: every driver is in all.rdz",
+        ]
+    );
+}
+
+#[test]
+fn no_name_is_in_the_table_twice() {
+    let mut words: Vec<_> = WORDS.iter().map(|word| word.name).collect();
+    let mut keys: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    keys.extend(KEYS.iter().filter(|k| k.short != k.name).map(|k| k.short));
+    for names in [&mut words, &mut keys] {
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "{names:?}");
+    }
+}
+
+#[test]
+fn a_long_line_is_read_to_its_end() {
+    // The old stage 1 cut it off at 512 bytes.
+    let line = format!("{} automatic=method:http rescue", "x=y ".repeat(500));
+    let args = BootArgs::parse(&line).unwrap();
+    assert!(args.rescue && args.automatic.is_some());
 }
