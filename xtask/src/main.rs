@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod docs;
 mod host;
 mod image;
 mod image_kernel_config;
@@ -29,6 +30,8 @@ enum Verb {
     Test(test::Options),
     /// List what a kernel must have and why, or check one's configuration.
     KernelConfig(image_kernel_config::Options),
+    /// Write the parts of the guide that are made from the code.
+    Docs(docs::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Verb::Lab(options) => lab::run(&options),
         Verb::Test(options) => test::run(&options),
         Verb::KernelConfig(options) => image_kernel_config::run(&options),
+        Verb::Docs(options) => docs::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -91,7 +91,7 @@ pub const KEYS: &[Key] = &[
     key("user", "use", "NAME", "the user, for ftp"),
     key("pass", "pas", "WORD", "the password, for ftp"),
     key("proxy_host", "proxh", "HOST", "the proxy, for http and ftp"),
-    key("proxy_port", "proxp", "1 to 65535", "the proxy's port"),
+    key("proxy_port", "proxp", "PORT", "the proxy's port"),
     key("disk", "dis", "DISK such as sda", "the disk, for disk"),
     key(
         "partition",
@@ -146,7 +146,7 @@ const fn switch(name: &'static str, meaning: &'static str, read: Read) -> Word {
 /// wrote it is told once what there is instead.
 const fn old_word(name: &'static str, meaning: &'static str) -> Word {
     word(name, "", meaning, |args, word, _| {
-        args.note(format!("{}: ignored, {}", word.name, word.meaning));
+        args.note(format!("{} is {}", word.name, word.meaning));
         Ok(())
     })
 }
@@ -227,7 +227,7 @@ pub const WORDS: &[Word] = &[
     ),
     word(
         "vlan",
-        "1 to 4094",
+        "ID (1 to 4094)",
         "the VLAN that the node is in, tagged",
         |args, word, text| {
             let id = word.parsed::<u16>(text)?;
@@ -314,11 +314,14 @@ pub const WORDS: &[Word] = &[
     kernels("goldring.panic", "STEP", "for tests: a bug in that step"),
     kernels("root", "DEVICE", "ignored: stage 2 runs from memory"),
     kernels("vga", "MODE", "the kernel's own: the mode of the screen"),
-    old_word("netauto", "no installer runs here that wants a file"),
-    old_word("changedisk", "nobody is asked for another disk"),
-    old_word("thirdparty", "every driver is in all.rdz"),
-    old_word("updatemodules", "every driver is in all.rdz"),
-    old_word("debugstage1", "write debug instead"),
+    old_word(
+        "netauto",
+        "ignored: no installer runs here that wants a file",
+    ),
+    old_word("changedisk", "ignored: nobody is asked for another disk"),
+    old_word("thirdparty", "ignored: every driver is in all.rdz"),
+    old_word("updatemodules", "ignored: every driver is in all.rdz"),
+    old_word("debugstage1", "ignored: write debug instead"),
 ];
 
 impl Word {

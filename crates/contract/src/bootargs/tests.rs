@@ -206,10 +206,10 @@ fn old_words_are_remarked_on_once() {
     assert_eq!(
         args.notes,
         [
-            "netauto: ignored, no installer runs here that wants a file",
-            "changedisk: ignored, nobody is asked for another disk",
-            "thirdparty: ignored, every driver is in all.rdz",
-            "debugstage1: ignored, write debug instead",
+            "netauto is ignored: no installer runs here that wants a file",
+            "changedisk is ignored: nobody is asked for another disk",
+            "thirdparty is ignored: every driver is in all.rdz",
+            "debugstage1 is ignored: write debug instead",
         ]
     );
     for bad in ["", "0", "64M", "-1", "99999999999999999999"] {
@@ -227,7 +227,7 @@ fn wrong_values_of_words_are_errors() {
     for (line, sentence) in [
         (
             "vlan=0",
-            "vlan=0 makes no sense; write vlan= and: 1 to 4094",
+            "vlan=0 makes no sense; write vlan= and: ID (1 to 4094)",
         ),
         ("vlan=4095", "vlan=4095 makes no sense"),
         ("vlan=lab", "vlan=lab makes no sense"),
