@@ -5,6 +5,7 @@
 //! [`loopdev::LoopDevice`]. Functions take paths that the caller has already put
 //! below its `contract::Root`.
 
+pub mod beneath;
 pub mod block;
 pub mod clock;
 pub mod loopdev;
