@@ -12,6 +12,7 @@ pub mod loopdev;
 pub mod module;
 pub mod mount;
 pub mod netlink;
+pub mod packet;
 pub mod power;
 pub mod process;
 pub mod random;

@@ -237,7 +237,11 @@ fn wrong_messages_are_refused_by_name() {
 
 #[test]
 fn what_no_address_depends_on_may_be_nonsense() {
-    let odd = reply(&[26, 1, 5, 42, 3, 1, 2, 3, 7, 5, 1, 2, 3, 4, 5, 255], b"", b"");
+    let odd = reply(
+        &[26, 1, 5, 42, 3, 1, 2, 3, 7, 5, 1, 2, 3, 4, 5, 255],
+        b"",
+        b"",
+    );
     let message = Message::parse(&odd).unwrap();
     assert_eq!(message.mtu, None);
     assert!(message.ntp.is_empty() && message.log.is_empty());

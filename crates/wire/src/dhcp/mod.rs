@@ -5,6 +5,7 @@
 //! takes `(now, bytes)` and gives bytes to send, the next deadline and events.
 
 pub mod client;
+pub mod datagram;
 mod lease;
 pub mod message;
 pub mod packet;
