@@ -1,6 +1,7 @@
 //! What the steps share.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use goldring_contract::Root;
@@ -35,8 +36,12 @@ pub(crate) struct Ctx {
     pub(crate) tables: Tables,
     /// The devices of the machine.
     pub(crate) devices: BTreeSet<Device>,
+    /// The numbers of the cards that tries to get an address have used.
+    pub(crate) cards_tried: Vec<u32>,
     /// The boot server that DHCP named.
     pub(crate) boot_server: Option<String>,
+    /// The hosts that take syslog, as DHCP named them.
+    pub(crate) log_servers: Vec<Ipv4Addr>,
     /// The interface and address in use.
     pub(crate) handover: goldring_contract::handover::Network,
     /// The file or block device that holds stage 2.
@@ -73,7 +78,9 @@ impl Ctx {
             manifest: None,
             tables: Tables::default(),
             devices: BTreeSet::new(),
+            cards_tried: Vec::new(),
             boot_server: None,
+            log_servers: Vec::new(),
             handover: goldring_contract::handover::Network::default(),
             image: None,
             store: None,
