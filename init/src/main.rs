@@ -5,13 +5,16 @@
 
 mod console;
 mod ctx;
+mod dhcp;
 mod engine;
 mod fate;
 mod flags;
+mod hardware;
 mod insert;
 mod last_act;
+mod link;
+mod memory;
 mod modprobe;
-mod network;
 mod sources;
 mod steps;
 mod store;
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
             let end = engine::run(steps::ALL, &mut ctx::Ctx::laptop(*facts));
             return last_act::pretend(&end);
         }
-        Ok(Request::Dhcp(card, keep)) => return network::dhcp::show(&card, keep),
+        Ok(Request::Dhcp(card)) => return dhcp::show(&card),
         Err(problem) => {
             eprintln!("init: {problem}");
             return ExitCode::from(2);

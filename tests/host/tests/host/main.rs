@@ -2,7 +2,6 @@
 
 mod dhcp;
 mod faults;
-mod leases;
 mod peers;
 mod rings;
 mod targets;
@@ -48,7 +47,6 @@ fn main() {
         (peers::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
-        (leases::STORIES, &reason),
     ];
     let trials = stories
         .iter()
