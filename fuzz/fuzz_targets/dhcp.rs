@@ -24,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
         mac,
         hostname: None,
         seed,
+        patience: Duration::from_secs(1),
     };
     let mut client = Client::new(config, Duration::ZERO);
     let mut now = Duration::ZERO;

@@ -18,6 +18,8 @@ Elsewhere:
     --kernel RELEASE      instead of DIR/proc/sys/kernel/osrelease
   init --dhcp CARD      print the lease that a node would get, change nothing
                         (needs root; the card must be up)
+    --keep DIR            take the address too and renew it until the program
+                          is ended, with resolv.conf in DIR/etc
   init --help           this text
 Called as modprobe: loads the modules that are named.
 ";
@@ -39,7 +41,8 @@ pub(crate) enum Request {
     Help,
     List,
     DryRun(Box<Facts>),
-    Dhcp(String),
+    /// The card, and the folder of `--keep`.
+    Dhcp(String, Option<Root>),
 }
 
 /// Reads the flags.
@@ -50,6 +53,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Str
 fn read(args: impl Iterator<Item = OsString>) -> Result<Request, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut dry_run = false;
+    let (mut card, mut keep) = (None, None);
     let mut facts = Facts {
         root: Root::system(),
         cmdline: None,
@@ -59,7 +63,8 @@ fn read(args: impl Iterator<Item = OsString>) -> Result<Request, lexopt::Error> 
         match arg {
             Short('h') | Long("help") => return Ok(Request::Help),
             Long("list") => return Ok(Request::List),
-            Long("dhcp") => return Ok(Request::Dhcp(parser.value()?.string()?)),
+            Long("dhcp") => card = Some(parser.value()?.string()?),
+            Long("keep") => keep = Some(Root::at(parser.value()?)),
             Long("dry-run") => dry_run = true,
             Long("root") => facts.root = Root::at(parser.value()?),
             Long("cmdline") => facts.cmdline = Some(parser.value()?.string()?),
@@ -67,7 +72,9 @@ fn read(args: impl Iterator<Item = OsString>) -> Result<Request, lexopt::Error> 
             other => return Err(other.unexpected()),
         }
     }
-    if dry_run {
+    if let Some(card) = card {
+        Ok(Request::Dhcp(card, keep))
+    } else if dry_run {
         Ok(Request::DryRun(Box::new(facts)))
     } else {
         Err("this is no PID 1; say --dry-run to see what a boot would do".into())

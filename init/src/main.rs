@@ -5,16 +5,13 @@
 
 mod console;
 mod ctx;
-mod dhcp;
 mod engine;
 mod fate;
 mod flags;
-mod hardware;
 mod insert;
 mod last_act;
-mod link;
-mod memory;
 mod modprobe;
+mod network;
 mod sources;
 mod steps;
 mod store;
@@ -41,7 +38,7 @@ fn main() -> ExitCode {
             let end = engine::run(steps::ALL, &mut ctx::Ctx::laptop(*facts));
             return last_act::pretend(&end);
         }
-        Ok(Request::Dhcp(card)) => return dhcp::show(&card),
+        Ok(Request::Dhcp(card, keep)) => return network::dhcp::show(&card, keep),
         Err(problem) => {
             eprintln!("init: {problem}");
             return ExitCode::from(2);

@@ -8,14 +8,13 @@
 pub mod beneath;
 pub mod block;
 pub mod clock;
-pub mod kmsg;
 pub mod loopdev;
 pub mod module;
 pub mod mount;
 pub mod netlink;
+pub mod packet;
 pub mod power;
 pub mod process;
 pub mod random;
 pub mod signals;
 pub mod udp;
-pub mod uevents;

@@ -1,10 +1,10 @@
 //! Links, addresses and routes by rtnetlink(7).
 //!
 //! Each request is one message with `NLM_F_ACK`; the kernel's answer is awaited and
-//! its error returned. Only the four requests that a node needs.
+//! its error returned. Only the requests that a node needs.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rustix::net::{
@@ -15,13 +15,16 @@ use rustix::net::{
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
 const NLM_F_REPLACE: u16 = 0x100;
+const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLMSG_ERROR: u16 = 2;
 // linux/rtnetlink.h
 const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -34,9 +37,17 @@ const RTN_UNICAST: u8 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+const IFA_CACHEINFO: u16 = 6;
+const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
 const IFF_UP: u32 = 1;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// How long the kernel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,6 +73,35 @@ pub fn set_mtu(index: u32, mtu: u32) -> io::Result<()> {
     message.request()
 }
 
+/// Makes a VLAN device called `name` (at most 15 bytes) on top of the link `parent`, with
+/// tag `id` (1 to 4094, IEEE 802.1Q).
+///
+/// # Errors
+/// `EEXIST` when there is such a device, `EOPNOTSUPP` for a kernel without 8021q.
+pub fn add_vlan(parent: u32, name: &str, id: u16) -> io::Result<()> {
+    let mut message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+    message.ifinfo(0, 0, 0);
+    message.attribute(IFLA_LINK, &parent.to_ne_bytes());
+    message.attribute(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
+    let mut data = Message(Vec::new());
+    data.attribute(IFLA_VLAN_ID, &id.to_ne_bytes());
+    let mut info = Message(Vec::new());
+    info.attribute(IFLA_INFO_KIND, b"vlan");
+    info.attribute(IFLA_INFO_DATA, &data.0);
+    message.attribute(IFLA_LINKINFO, &info.0);
+    message.request()
+}
+
+/// Removes a link that was made, such as a VLAN device.
+///
+/// # Errors
+/// `EOPNOTSUPP` for a real card.
+pub fn remove_link(index: u32) -> io::Result<()> {
+    let mut message = Message::new(RTM_DELLINK, 0);
+    message.ifinfo(index, 0, 0);
+    message.request()
+}
+
 /// Gives the link an address, or changes the one that it has.
 ///
 /// # Errors
@@ -74,6 +114,38 @@ pub fn add_address(index: u32, address: Ipv4Addr, prefix: u8) -> io::Result<()> 
         let broadcast = Ipv4Addr::from(u32::from(address) | host_bits);
         message.attribute(IFA_BROADCAST, &broadcast.octets());
     }
+    message.request()
+}
+
+/// Gives the link an IPv6 address, or new lifetimes to the one that it has; the kernel
+/// removes it when it is no longer valid. [`Duration::MAX`] means "for ever".
+///
+/// # Errors
+/// What the kernel says; `EACCES` where IPv6 is disabled.
+pub fn add_address6(
+    index: u32,
+    address: Ipv6Addr,
+    prefix: u8,
+    preferred: Duration,
+    valid: Duration,
+) -> io::Result<()> {
+    let mut message = Message::new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
+    message.ifaddr6(index, address, prefix);
+    // struct ifa_cacheinfo: preferred, valid, and two time stamps that the kernel fills.
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let lifetimes = [seconds(preferred), seconds(valid), 0, 0];
+    let bytes: Vec<u8> = lifetimes.iter().flat_map(|n| n.to_ne_bytes()).collect();
+    message.attribute(IFA_CACHEINFO, &bytes);
+    message.request()
+}
+
+/// Takes an IPv6 address from the link.
+///
+/// # Errors
+/// `EADDRNOTAVAIL` when it has no such address.
+pub fn remove_address6(index: u32, address: Ipv6Addr, prefix: u8) -> io::Result<()> {
+    let mut message = Message::new(RTM_DELADDR, 0);
+    message.ifaddr6(index, address, prefix);
     message.request()
 }
 
@@ -98,30 +170,22 @@ pub fn add_route(
     gateway: Option<Ipv4Addr>,
 ) -> io::Result<()> {
     let mut message = Message::new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
-    let scope = if gateway.is_some() {
-        RT_SCOPE_UNIVERSE
-    } else {
-        RT_SCOPE_LINK
-    };
-    // struct rtmsg
-    message.bytes(&[
-        AF_INET,
-        prefix,
-        0,
-        0,
-        RT_TABLE_MAIN,
-        RTPROT_BOOT,
-        scope,
-        RTN_UNICAST,
-    ]);
-    message.bytes(&0u32.to_ne_bytes());
-    if prefix != 0 {
-        message.attribute(RTA_DST, &network.octets());
-    }
-    if let Some(gateway) = gateway {
-        message.attribute(RTA_GATEWAY, &gateway.octets());
-    }
-    message.attribute(RTA_OIF, &index.to_ne_bytes());
+    message.route(index, network, prefix, gateway);
+    message.request()
+}
+
+/// Removes a route that [`add_route`] added.
+///
+/// # Errors
+/// `ESRCH` when there is none.
+pub fn remove_route(
+    index: u32,
+    network: Ipv4Addr,
+    prefix: u8,
+    gateway: Option<Ipv4Addr>,
+) -> io::Result<()> {
+    let mut message = Message::new(RTM_DELROUTE, 0);
+    message.route(index, network, prefix, gateway);
     message.request()
 }
 
@@ -159,11 +223,39 @@ impl Message {
         self.attribute(IFA_ADDRESS, &address.octets());
     }
 
-    /// struct rtattr; our values are all four bytes long, so nothing needs padding.
+    /// The same for IPv6; the kernel joins the multicast groups and looks for duplicates.
+    fn ifaddr6(&mut self, index: u32, address: Ipv6Addr, prefix: u8) {
+        self.bytes(&[AF_INET6, prefix, 0, RT_SCOPE_UNIVERSE]);
+        self.bytes(&index.to_ne_bytes());
+        self.attribute(IFA_LOCAL, &address.octets());
+        self.attribute(IFA_ADDRESS, &address.octets());
+    }
+
+    /// struct rtmsg and where the route leads
+    fn route(&mut self, index: u32, network: Ipv4Addr, prefix: u8, gateway: Option<Ipv4Addr>) {
+        let scope = if gateway.is_some() {
+            RT_SCOPE_UNIVERSE
+        } else {
+            RT_SCOPE_LINK
+        };
+        self.bytes(&[AF_INET, prefix, 0, 0]);
+        self.bytes(&[RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST]);
+        self.bytes(&0u32.to_ne_bytes());
+        if prefix != 0 {
+            self.attribute(RTA_DST, &network.octets());
+        }
+        if let Some(gateway) = gateway {
+            self.attribute(RTA_GATEWAY, &gateway.octets());
+        }
+        self.attribute(RTA_OIF, &index.to_ne_bytes());
+    }
+
+    /// struct rtattr, filled up to a multiple of four bytes.
     fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.bytes(&(4 + value.len() as u16).to_ne_bytes());
         self.bytes(&kind.to_ne_bytes());
         self.bytes(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
     }
 
     /// Sends it and waits for the kernel's verdict.

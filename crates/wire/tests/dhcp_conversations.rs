@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use goldring_wire::dhcp::message::option;
-use goldring_wire::dhcp::{Client, Config, Destination, Event, Kind, Lease, Message, Transmit};
+use goldring_wire::dhcp::{
+    Client, Config, Destination, Event, Kind, Lease, Loss, Message, ParseError, Route, Transmit,
+};
 
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -21,10 +23,15 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_patience(Duration::ZERO)
+    }
+
+    fn with_patience(patience: Duration) -> Self {
         let config = Config {
             mac: MAC,
             hostname: Some("node7".into()),
             seed: 0x1234_5678,
+            patience,
         };
         Self {
             client: Client::new(config, Duration::ZERO),
@@ -178,6 +185,7 @@ fn nodes_with_other_seeds_are_not_in_step() {
                 mac: MAC,
                 hostname: None,
                 seed,
+                patience: Duration::ZERO,
             },
             Duration::ZERO,
         );
@@ -212,7 +220,8 @@ fn nonsense_and_other_peoples_messages_change_nothing() {
     world.receive(&answer(&discover, Kind::Nak, SERVER));
     world.receive(&discover);
     world.client.handle(world.now, b"nonsense");
-    assert!(world.events().is_empty() && world.send().is_empty());
+    assert_eq!(world.events(), [Event::Empty(Some(SERVER))]);
+    assert!(world.send().is_empty());
     // And the right one still counts.
     world.receive(&offer);
     assert_eq!(world.send()[0].kind, Kind::Request);
@@ -268,12 +277,166 @@ fn a_refusal_begins_anew_after_a_pause() {
     assert!(world.send().is_empty(), "not at once");
     assert_eq!(world.wait()[0].kind, Kind::Discover);
     assert!(world.now >= Duration::from_secs(2));
-    // A NAK after the ACK comes too late.
+}
+
+#[test]
+fn a_nak_after_the_ack_is_looked_into() {
+    let late = |server| {
+        let mut world = World::new();
+        world.bind(600);
+        let (_, _, request) = world.sent.last().unwrap().clone();
+        let mut nak = answer(&request, Kind::Nak, server);
+        nak.message = Some("not in this network".into());
+        world.receive(&nak);
+        (world, nak)
+    };
+    // Another server has nothing to say.
+    let (mut world, _) = late(OTHER);
+    assert!(world.events().is_empty() && world.send().is_empty());
+    // Our own is asked again, and the lease stays when it agrees …
+    let (mut world, nak) = late(SERVER);
+    let why = Some("not in this network".to_owned());
+    assert_eq!(world.events(), [Event::Doubted(why.clone())]);
+    let request = world.send().remove(0);
+    assert_eq!((request.kind, request.ciaddr), (Kind::Request, NODE));
+    world.receive(&nak);
+    assert!(world.events().is_empty(), "a copy of the first NAK");
+    world.receive(&answer(&request, Kind::Ack, SERVER));
+    assert!(matches!(world.events()[..], [Event::Renewed(_)]));
+    // … and is lost when it does not.
+    let (mut world, _) = late(SERVER);
+    let request = world.send().remove(0);
+    world.events();
+    world.receive(&answer(&request, Kind::Nak, SERVER));
+    let lost = [Event::Lost(Loss::Refused), Event::Refused(None)];
+    assert_eq!(world.events(), lost);
+    assert!(!world.client.is_bound());
+    assert_eq!(world.wait()[0].kind, Kind::Discover);
+}
+
+#[test]
+fn a_nak_in_a_renewal_begins_anew() {
+    for rebinding in [false, true] {
+        let mut world = World::new();
+        world.bind(800);
+        let mut request = world.wait().remove(0);
+        while rebinding && world.now < Duration::from_secs(700) {
+            request = world.wait().remove(0);
+        }
+        let server = if rebinding { OTHER } else { SERVER };
+        world.receive(&answer(&request, Kind::Nak, server));
+        assert_eq!(world.events()[0], Event::Lost(Loss::Refused));
+        assert_eq!(world.wait()[0].kind, Kind::Discover);
+    }
+}
+
+#[test]
+fn an_offer_that_names_a_boot_server_is_worth_a_moment() {
+    let moment = Duration::from_secs(1);
+    let mut world = World::with_patience(moment);
+    let discover = world.send().remove(0);
+    world.receive(&answer(&discover, Kind::Offer, OTHER));
+    assert!(world.send().is_empty(), "waits");
+    let mut better = answer(&discover, Kind::Offer, SERVER);
+    better.siaddr = SERVER;
+    world.receive(&better);
+    assert_eq!(world.send()[0].server_id, Some(SERVER));
+    // Nobody better comes: the first is taken, after that moment and no later.
+    let mut world = World::with_patience(moment);
+    let discover = world.send().remove(0);
+    world.receive(&answer(&discover, Kind::Offer, OTHER));
+    world.receive(&answer(&discover, Kind::Offer, SERVER));
+    assert_eq!(world.wait()[0].server_id, Some(OTHER));
+    assert_eq!(world.now, moment);
+}
+
+#[test]
+fn the_earlier_server_is_preferred_after_a_loss() {
+    let mut world = World::with_patience(Duration::from_secs(1));
+    let discover = world.send().remove(0);
+    let mut offer = answer(&discover, Kind::Offer, SERVER);
+    offer.siaddr = SERVER;
+    world.receive(&offer);
+    let request = world.send().remove(0);
+    let mut ack = answer(&request, Kind::Ack, SERVER);
+    ack.lease = Some(100);
+    world.receive(&ack);
+    let mut last = request;
+    while last.kind != Kind::Discover {
+        last = world.wait().pop().unwrap_or(last);
+    }
+    assert_eq!(world.events().last(), Some(&Event::Lost(Loss::Expired)));
+    world.receive(&answer(&last, Kind::Offer, OTHER));
+    world.receive(&answer(&last, Kind::Offer, SERVER));
+    assert_eq!(world.send()[0].server_id, Some(SERVER));
+}
+
+#[test]
+fn an_address_in_use_is_declined() {
     let mut world = World::new();
     world.bind(600);
-    let (_, _, request) = world.sent.last().unwrap().clone();
-    world.receive(&answer(&request, Kind::Nak, SERVER));
-    assert!(world.events().is_empty());
+    world.client.decline(world.now);
+    let decline = world.send().remove(0);
+    assert_eq!(decline.kind, Kind::Decline);
+    assert_eq!(
+        (decline.requested, decline.server_id),
+        (Some(NODE), Some(SERVER))
+    );
+    assert_eq!(decline.ciaddr, Ipv4Addr::UNSPECIFIED);
+    assert_eq!(decline.client_id, [1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    assert!(decline.parameters.is_empty());
+    // RFC 2131, section 3.1 item 5: at least ten seconds, then all begins anew.
+    assert_eq!(world.wait()[0].kind, Kind::Discover);
+    assert_eq!(world.now, Duration::from_secs(10));
+    // Without a lease there is nothing to decline.
+    world.client.decline(world.now);
+    assert!(world.send().is_empty());
+}
+
+#[test]
+fn a_broken_answer_is_told_once() {
+    let mut world = World::new();
+    let discover = world.send().remove(0);
+    let offer = answer(&discover, Kind::Offer, SERVER);
+    let mut bytes = Vec::new();
+    offer.emit(&mut bytes);
+    // The server identifier, 54, becomes three bytes long.
+    let at = bytes.windows(2).position(|w| w == [54, 4]).unwrap();
+    bytes[at + 1] = 3;
+    bytes.remove(at + 2);
+    world.client.handle(world.now, &bytes);
+    world.client.handle(world.now, &bytes);
+    assert_eq!(
+        world.events(),
+        [Event::Nonsense(ParseError::OptionLength(54))]
+    );
+    // A good one still counts.
+    world.receive(&offer);
+    assert_eq!(world.send()[0].kind, Kind::Request);
+}
+
+#[test]
+fn a_renewal_may_bring_another_address_and_other_options() {
+    let mut world = World::new();
+    world.bind(600);
+    let request = world.wait().remove(0);
+    let mut ack = answer(&request, Kind::Ack, SERVER);
+    ack.yiaddr = Ipv4Addr::new(10, 0, 0, 99);
+    ack.log = vec![OTHER, Ipv4Addr::BROADCAST];
+    ack.routes = vec![Route {
+        network: Ipv4Addr::new(192, 168, 0, 0),
+        prefix: 16,
+        router: OTHER,
+    }];
+    world.receive(&ack);
+    let Some(Event::Renewed(lease)) = world.events().pop() else {
+        panic!("renewed expected");
+    };
+    assert_eq!(lease.address, Ipv4Addr::new(10, 0, 0, 99));
+    assert_eq!(lease.log_servers, [OTHER]);
+    assert_eq!(lease.routes, ack.routes, "the router option is ignored");
+    // From now on the new address is what is renewed.
+    assert_eq!(world.wait()[0].ciaddr, lease.address);
 }
 
 #[test]
@@ -318,7 +481,7 @@ fn a_silent_server_leads_to_rebinding_and_then_to_loss() {
             (800, true)
         ]
     );
-    assert_eq!(world.events(), [Event::Lost]);
+    assert_eq!(world.events(), [Event::Lost(Loss::Expired)]);
     assert_eq!(world.sent.last().unwrap().2.kind, Kind::Discover);
     // Another server may answer a rebinding.
     let mut world = World::new();

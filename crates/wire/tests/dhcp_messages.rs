@@ -59,6 +59,7 @@ fn message() -> impl Strategy<Value = Message> {
         vec(address(), 0..3),
         of(address()),
         of(address()),
+        vec(address(), 0..3),
     );
     let texts = (words(80), words(80), words(300), words(80), words(300));
     let numbers = any::<(
@@ -91,6 +92,7 @@ fn message() -> impl Strategy<Value = Message> {
                 ntp: addresses.3,
                 requested: addresses.4,
                 server_id: addresses.5,
+                log: addresses.6,
                 hostname: texts.0,
                 domain: texts.1,
                 message: texts.2,
@@ -231,6 +233,31 @@ fn wrong_messages_are_refused_by_name() {
     assert_eq!(Message::parse(&odd), Err(ParseError::OptionLength(1)));
     let routes = reply(&[121, 2, 33, 0, 255], b"", b"");
     assert_eq!(Message::parse(&routes), Err(ParseError::OptionLength(121)));
+}
+
+#[test]
+fn what_no_address_depends_on_may_be_nonsense() {
+    let odd = reply(
+        &[26, 1, 5, 42, 3, 1, 2, 3, 7, 5, 1, 2, 3, 4, 5, 255],
+        b"",
+        b"",
+    );
+    let message = Message::parse(&odd).unwrap();
+    assert_eq!(message.mtu, None);
+    assert!(message.ntp.is_empty() && message.log.is_empty());
+}
+
+#[test]
+fn routes_of_windows_servers_are_read_when_there_are_no_others() {
+    let windows = [249, 6, 8, 10, 1, 2, 3, 4];
+    let standard = [121, 6, 8, 11, 1, 2, 3, 4];
+    let network = |options: &[u8]| {
+        let bytes = reply(&[options, &[255]].concat(), b"", b"");
+        Message::parse(&bytes).unwrap().routes[0].network
+    };
+    assert_eq!(network(&windows), Ipv4Addr::new(10, 0, 0, 0));
+    let both = [windows, standard].concat();
+    assert_eq!(network(&both), Ipv4Addr::new(11, 0, 0, 0));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::sync::Arc;
 
 use goldring_contract::bootargs::BootArgs;
 use goldring_contract::image::Manifest;
@@ -100,7 +99,6 @@ pub(super) fn kernel(ctx: &mut Ctx) -> Result<(), Fate> {
         manifest.version
     ));
     ctx.manifest = Some(manifest);
-    let tables = Tables::read(&ctx.root).map_err(|error| Fate::reboot(chain(&error)))?;
-    ctx.tables = Arc::new(tables);
+    ctx.tables = Tables::read(&ctx.root).map_err(|error| Fate::reboot(chain(&error)))?;
     Ok(())
 }

@@ -1,60 +1,65 @@
 //! A card, a link, an address.
 
-use std::fmt::Write;
-use std::fs;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use goldring_contract::bootargs::Addressing;
+use goldring_contract::bootargs::{Addressing, Automatic};
 use goldring_contract::limits::CARRIER_WAIT;
+use goldring_contract::paths;
 use goldring_contract::sentences::Milestone;
-use goldring_contract::{Root, paths};
+use goldring_hw::tables::{Absent, absent};
 use goldring_sys::{netlink, process};
-use goldring_wire::dhcp::{Lease, Route};
 
 use crate::console::{self, say};
 use crate::ctx::Ctx;
-use crate::dhcp::Conversation;
 use crate::fate::Fate;
-use crate::link::{self, Link};
+use crate::network::dhcp::Conversation;
+use crate::network::held::{Held, fixed, is_free};
+use crate::network::link::{self, Link};
+use crate::network::vlan;
 
 /// The first try waits long enough for a switch with spanning tree; later ones need not.
 const CARRIER_WAIT_AGAIN: Duration = Duration::from_secs(10);
+/// A card that is named may be a slow one on USB: it has until this try, some 7 s.
+const LATE_CARD_TRIES: u32 = 4;
+/// How long an offer waits for another one that names a boot server.
+const BOOT_SERVER_WAIT: Duration = Duration::from_secs(1);
+/// How many missing drivers one line names.
+const ABSENT_SHOWN: usize = 4;
 
 /// Brings one card up.
 pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
     let automatic = ctx.automatic()?.clone();
     let links = link::all(&ctx.root);
     if links.is_empty() {
-        let why = ctx.hardware.no_card(&ctx.root, &ctx.tables.names);
-        return Err(Fate::reboot(why));
+        return Err(no_card(ctx));
     }
-    let cards = link::candidates(&links, &automatic.interface, ctx.args.boot_interface)
-        .map_err(Fate::reboot)?;
+    let cards =
+        link::candidates(&links, &automatic.interface, ctx.args.boot_interface).map_err(|why| {
+            if ctx.dry_run || ctx.attempt >= LATE_CARD_TRIES {
+                Fate::reboot(why)
+            } else {
+                Fate::retry(why)
+            }
+        })?;
     if ctx.dry_run {
         return pretend(ctx, &cards[0], &automatic.addressing);
     }
     // 127.0.0.1 is expected by many a tool. It is always number 1.
     let _ = netlink::link_up(1);
-    let wait = match ctx.attempt {
-        1 => CARRIER_WAIT,
-        _ => CARRIER_WAIT_AGAIN,
-    };
-    let ready = link::with_carrier(&ctx.root, &cards, wait)?;
-    // Each try takes the next card, in case the first leads to another network.
-    let card = &ready[(ctx.attempt as usize - 1) % ready.len()];
+    let card = choose(ctx, &cards)?;
     ctx.handover.interface.clone_from(&card.name);
     ctx.handover.hostname.clone_from(&automatic.hostname);
     match automatic.addressing {
-        Addressing::Dhcp => by_dhcp(ctx, card, automatic.domain.as_deref())?,
+        Addressing::Dhcp => by_dhcp(ctx, &card, &automatic)?,
         Addressing::Static {
             ip,
             prefix,
             gateway,
             dns,
         } => {
+            is_free(&card, ip)?;
             let lease = fixed(ip, prefix, gateway, dns);
-            apply(&ctx.root, card, &lease, automatic.domain.as_deref())?;
+            Held::take(&ctx.root, &card, &lease, automatic.domain.as_deref())?;
             ctx.handover.address = Some(ip);
         }
     }
@@ -67,128 +72,103 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
     Ok(())
 }
 
-fn by_dhcp(ctx: &mut Ctx, card: &Link, domain: Option<&str>) -> Result<(), Fate> {
-    let wanted = ctx.handover.hostname.clone();
-    let broken = |error| Fate::retry(format!("DHCP on {card}: {error}"));
-    let mut conversation = Conversation::new(card, wanted.as_deref()).map_err(broken)?;
+/// The card of this try, or the VLAN on it. Each try takes the next card with a link, in
+/// case the first leads to another network.
+fn choose(ctx: &mut Ctx, cards: &[Link]) -> Result<Link, Fate> {
+    let wait = match ctx.attempt {
+        1 => CARRIER_WAIT,
+        _ => CARRIER_WAIT_AGAIN,
+    };
+    let card = link::ready(&ctx.root, cards, &ctx.cards_tried, wait)?;
+    let booted = &cards[0];
+    if ctx.cards_tried.is_empty() && card != *booted && Some(booted.mac) == ctx.args.boot_interface
+    {
+        say(&format!(
+            "{booted}: PXE booted from this card, but it has no link; taking {}",
+            card.name
+        ));
+    }
+    if ctx.cards_tried.contains(&card.index) {
+        // All had their turn.
+        ctx.cards_tried.clear();
+    }
+    ctx.cards_tried.push(card.index);
+    match ctx.args.vlan {
+        Some(id) => vlan::on(ctx, &card, id),
+        None => Ok(card),
+    }
+}
+
+fn by_dhcp(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {
+    let wanted = automatic.hostname.as_deref();
+    let patience = match automatic.server {
+        // Nobody needs the server's word on where to boot.
+        Some(_) => Duration::ZERO,
+        None => BOOT_SERVER_WAIT,
+    };
+    let mut conversation = Conversation::new(card, wanted, patience)
+        .map_err(|error| Fate::retry(format!("DHCP on {card}: {error}")))?;
     let lease = conversation.first_lease()?;
-    apply(&ctx.root, card, &lease, domain)?;
+    let held = Held::take(&ctx.root, card, &lease, automatic.domain.as_deref())?;
     if wanted.is_none() {
         ctx.handover.hostname.clone_from(&lease.hostname);
     }
     ctx.handover.address = Some(lease.address);
     ctx.boot_server.clone_from(&lease.boot_server);
-    let (root, card, domain) = (ctx.root.clone(), card.clone(), domain.map(str::to_owned));
-    let mut held = lease;
-    conversation.keep(move |lease| {
-        if *lease == held {
-            return;
-        }
-        if lease.address != held.address {
-            say(&format!(
-                "{}: the address changed, connections break",
-                card.name
-            ));
-            let _ = netlink::remove_address(card.index, held.address, held.prefix);
-        }
-        if let Err(Fate::Retry(cause)) = apply(&root, &card, lease, domain.as_deref()) {
-            say(&cause.why);
-        }
-        held = lease.clone();
-    });
+    ctx.log_servers.clone_from(&lease.log_servers);
+    conversation.keep(held);
     Ok(())
 }
 
-/// A lease as it would be, from the command line.
-fn fixed(ip: Ipv4Addr, prefix: u8, gateway: Option<Ipv4Addr>, dns: Option<Ipv4Addr>) -> Lease {
-    let default = |router| Route {
-        network: Ipv4Addr::UNSPECIFIED,
-        prefix: 0,
-        router,
-    };
-    Lease {
-        address: ip,
-        prefix,
-        routes: gateway.map(default).into_iter().collect(),
-        dns: dns.into_iter().collect(),
-        hostname: None,
-        domain: None,
-        search: Vec::new(),
-        mtu: None,
-        server_id: None,
-        boot_server: None,
-        duration: None,
-        t1: Duration::MAX,
-        t2: Duration::MAX,
-    }
-}
-
-/// Gives the card what the lease grants, and says so.
-fn apply(root: &Root, card: &Link, lease: &Lease, domain: Option<&str>) -> Result<(), Fate> {
-    netlink::add_address(card.index, lease.address, lease.prefix).map_err(|error| {
-        let address = lease.address;
-        Fate::retry(format!(
-            "{card}: cannot take the address {address}: {error}"
-        ))
-    })?;
-    let mut line = format!("{}: {}/{}", card.name, lease.address, lease.prefix);
-    for route in &lease.routes {
-        let gateway = (!route.router.is_unspecified()).then_some(route.router);
-        match netlink::add_route(card.index, route.network, route.prefix, gateway) {
-            Ok(()) if route.prefix == 0 => {
-                let _ = write!(line, ", router {}", route.router);
-            }
-            Ok(()) => {}
-            Err(error) => say(&format!(
-                "{}: no route to {}/{} by {}: {error}",
-                card.name, route.network, route.prefix, route.router
-            )),
-        }
-    }
-    if let Some(mtu) = lease.mtu
-        && let Err(error) = netlink::set_mtu(card.index, mtu.into())
-    {
-        say(&format!(
-            "{}: cannot take the MTU {mtu}: {error}",
-            card.name
+/// The sentence for a machine without any card, with what is known of the reason.
+fn no_card(ctx: &Ctx) -> Fate {
+    let left_out = absent(
+        &ctx.root,
+        ctx.devices.iter().filter(|device| device.is_network()),
+    );
+    if !left_out.is_empty() {
+        return Fate::reboot(format!(
+            "no network interface: wanted {}, not in this image; add it in images/stage1.toml",
+            wanted(&left_out)
         ));
     }
-    if let Some(server) = &lease.boot_server {
-        let _ = write!(line, ", boot server {server}");
-    }
-    say(&line);
-    let text = resolv_conf(lease, domain);
-    for file in ["/etc/resolv.conf", "/run/resolv.conf"] {
-        if let Err(error) = fs::write(root.join(file), &text) {
-            say(&format!("writing {file}: {error}"));
-        }
-    }
-    Ok(())
+    let cards: Vec<String> = ctx
+        .devices
+        .iter()
+        .filter(|device| device.is_network())
+        .map(|device| format!("{} ({})", device.id(), device.name(&ctx.tables.names)))
+        .collect();
+    Fate::reboot(if cards.is_empty() {
+        "no network interface: this machine shows no network card; \
+         look into the firmware's settings"
+            .to_owned()
+    } else {
+        format!(
+            "no network interface: no driver of this image takes {}; \
+             a newer kernel may have one",
+            cards.join(", ")
+        )
+    })
 }
 
-/// resolv.conf(5); a dead name server must not cost much time.
-fn resolv_conf(lease: &Lease, domain: Option<&str>) -> String {
-    let mut text = String::new();
-    let own = domain.or(lease.domain.as_deref());
-    let mut search: Vec<&str> = own.into_iter().collect();
-    search.extend(
-        lease
-            .search
-            .iter()
-            .map(String::as_str)
-            .filter(|s| Some(*s) != own),
-    );
-    if !search.is_empty() {
-        let _ = writeln!(text, "search {}", search.join(" "));
+/// `e1000e for 8086:10d3, tg3 for 14e4:1659`.
+fn wanted(left_out: &[Absent]) -> String {
+    let mut words: Vec<String> = left_out
+        .iter()
+        .take(ABSENT_SHOWN)
+        .map(|absent| format!("{} for {}", absent.module, absent.device))
+        .collect();
+    if left_out.len() > ABSENT_SHOWN {
+        words.push(format!("{} more", left_out.len() - ABSENT_SHOWN));
     }
-    // The resolver reads three (MAXNS).
-    for server in lease.dns.iter().take(3) {
-        let _ = writeln!(text, "nameserver {server}");
-    }
-    text + "options timeout:2 attempts:2\n"
+    words.join(", ")
 }
 
 fn pretend(ctx: &mut Ctx, card: &Link, addressing: &Addressing) -> Result<(), Fate> {
+    let card = match ctx.args.vlan {
+        Some(id) => format!("{} on {card}", vlan::name(&card.name, id)),
+        None => card.to_string(),
+    };
     match addressing {
         Addressing::Dhcp => {
             say(&format!("would ask for an address by DHCP on {card}"));
@@ -208,16 +188,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resolv_conf_has_what_the_resolver_reads() {
-        let mut lease = fixed(Ipv4Addr::new(10, 0, 0, 9), 24, None, None);
-        assert_eq!(resolv_conf(&lease, None), "options timeout:2 attempts:2\n");
-        lease.domain = Some("dhcp.lan".into());
-        lease.search = vec!["lab".into(), "a.lan".into()];
-        lease.dns = (1..=4).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect();
-        assert_eq!(
-            resolv_conf(&lease, Some("a.lan")),
-            "search a.lan lab\nnameserver 10.0.0.1\nnameserver 10.0.0.2\n\
-             nameserver 10.0.0.3\noptions timeout:2 attempts:2\n"
-        );
+    fn missing_drivers_fit_a_line() {
+        let many: Vec<Absent> = (0..6)
+            .map(|n| Absent {
+                module: "e1000e".into(),
+                device: format!("8086:10d{n}"),
+            })
+            .collect();
+        assert_eq!(wanted(&many[..1]), "e1000e for 8086:10d0");
+        assert!(wanted(&many).ends_with("e1000e for 8086:10d3, 2 more"));
     }
 }

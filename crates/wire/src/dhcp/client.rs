@@ -2,11 +2,13 @@
 //!
 //! | state | sends | on ACK | on NAK | when time is up |
 //! |---|---|---|---|---|
-//! | Selecting | DISCOVER, broadcast | – (an OFFER leads to Requesting) | – | again, after 4, 8, 16, 32, 64 s |
+//! | Selecting | DISCOVER, broadcast | – (an OFFER leads to Requesting) | – | again, after 4, 8, 16, 32, 64 s; with an offer in hand Requesting |
 //! | Requesting | REQUEST, broadcast | Bound | Selecting | again; after 4 of them Selecting |
-//! | Bound | nothing | – | – | at T1 Renewing |
+//! | Bound | nothing | – | Renewing, once | at T1 Renewing |
 //! | Renewing | REQUEST to its server | Bound | Selecting | again; at T2 Rebinding |
 //! | Rebinding | REQUEST, broadcast | Bound | Selecting | again; at the lease's end Selecting |
+//!
+//! [`Client::decline`] leads from Bound back to Selecting.
 //!
 //! Time is a [`Duration`] since any fixed moment; the machine reads no clock.
 
@@ -14,95 +16,21 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::lease::{Lease, lease, usable};
-use super::message::{Kind, Message, option};
-
-/// Options that the client asks for. A strict server sends what is asked for and
-/// nothing else (RFC 2131, section 4.3.1), and routes (121) come before the router
-/// option for those that send only one of them (RFC 3442).
-pub const PARAMETERS: [u8; 16] = [
-    option::NETMASK,
-    option::ROUTES,
-    option::ROUTERS,
-    option::DNS,
-    option::HOSTNAME,
-    option::DOMAIN,
-    option::MTU,
-    option::BROADCAST,
-    option::NTP,
-    option::LEASE,
-    option::SERVER_ID,
-    option::T1,
-    option::T2,
-    option::BOOT_SERVER,
-    option::BOOT_FILE,
-    option::SEARCH,
-];
-
-/// The longest message that we take: an Ethernet frame's worth of UDP (RFC 2132,
-/// section 9.10, counts IP and UDP headers).
-pub const MAX_SIZE: u16 = 1500;
+use super::lease::{Lease, boot_server, lease, usable};
+use super::message::{Kind, Message};
+use super::packet::Packet;
+use super::types::{Config, Destination, Event, Loss, MAX_SIZE, PARAMETERS, Transmit};
 
 /// REQUESTs for one offer before all begins anew (RFC 2131, section 3.1 item 5).
 const REQUEST_TRIES: u32 = 4;
 /// The pause after a NAK, so that a confused server is not flooded.
 const AFTER_NAK: Duration = Duration::from_secs(2);
+/// The pause after a DECLINE (RFC 2131, section 3.1 item 5).
+const AFTER_DECLINE: Duration = Duration::from_secs(10);
 /// The shortest pause between two REQUESTs of a renewal (RFC 2131, section 4.4.5).
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 
-/// Who the client is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The interface's hardware address. The client identifier is `01` and this, as
-    /// PXE ROMs send it, so that the ROM and we get the same lease.
-    pub mac: [u8; 6],
-    /// A name to ask for.
-    pub hostname: Option<String>,
-    /// A random number; nodes that are switched on together must differ in it.
-    pub seed: u32,
-}
-
-/// Where a datagram goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
-    /// 255.255.255.255.
-    Broadcast,
-    /// One server.
-    Server(Ipv4Addr),
-}
-
-/// A datagram to send, to the server port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// Where to.
-    pub to: Destination,
-    /// The payload.
-    pub bytes: Vec<u8>,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A server offered an address; it was asked for.
-    Offered {
-        /// The address.
-        address: Ipv4Addr,
-        /// The server.
-        server: Ipv4Addr,
-    },
-    /// The address is ours.
-    Bound(Lease),
-    /// It stays ours.
-    Renewed(Lease),
-    /// The server said no; all begins anew.
-    Refused(Option<String>),
-    /// Nobody answered this many DISCOVERs; another one goes out.
-    Unanswered(u32),
-    /// The lease ran out; all begins anew.
-    Lost,
-}
-
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Offer {
     address: Ipv4Addr,
     server: Ipv4Addr,
@@ -113,6 +41,16 @@ struct Held {
     lease: Lease,
     /// When the REQUEST that brought it was sent (RFC 2131, section 4.4.5).
     since: Duration,
+    /// Its server has said no once, and was asked again.
+    doubted: bool,
+}
+
+/// What was told in this transaction already, and is not told again: a broken server
+/// answers every message.
+#[derive(Debug, Default)]
+struct Told {
+    nonsense: bool,
+    empty: bool,
 }
 
 #[derive(Debug)]
@@ -120,6 +58,8 @@ enum State {
     Selecting {
         sent: u32,
         next: Duration,
+        /// An offer that is taken at this moment, unless a better one comes.
+        best: Option<(Offer, Duration)>,
     },
     Requesting {
         offer: Offer,
@@ -145,6 +85,9 @@ pub struct Client {
     xid: u32,
     started: Duration,
     requested_at: Duration,
+    /// What we had before all began anew: its server is preferred.
+    earlier: Option<Ipv4Addr>,
+    told: Told,
     state: State,
     outbox: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -158,7 +101,13 @@ impl Client {
             config,
             started: now,
             requested_at: now,
-            state: State::Selecting { sent: 0, next: now },
+            earlier: None,
+            told: Told::default(),
+            state: State::Selecting {
+                sent: 0,
+                next: now,
+                best: None,
+            },
             outbox: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -167,19 +116,48 @@ impl Client {
     /// Takes a datagram that arrived at the client port. What is not for us, or makes
     /// no sense, changes nothing.
     pub fn handle(&mut self, now: Duration, bytes: &[u8]) {
-        let Ok(message) = Message::parse(bytes) else {
+        let for_us = Packet::new(bytes).is_ok_and(|packet| {
+            packet.is_reply() && packet.xid() == self.xid && packet.chaddr() == self.config.mac
+        });
+        if !for_us {
+            return;
+        }
+        match Message::parse(bytes) {
+            Ok(message) => match message.kind {
+                Kind::Offer => self.offered(now, &message),
+                Kind::Ack => self.acknowledged(&message),
+                Kind::Nak => self.refused(now, &message),
+                _ => {}
+            },
+            Err(error) if !self.told.nonsense => {
+                self.told.nonsense = true;
+                self.events.push_back(Event::Nonsense(error));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The address that was granted is in use by somebody else: tells the server so, and
+    /// begins anew after a pause. Does nothing without a lease.
+    pub fn decline(&mut self, now: Duration) {
+        let State::Bound(held) = &self.state else {
             return;
         };
-        if !message.kind.is_reply() || message.xid != self.xid || message.chaddr != self.config.mac
-        {
-            return;
-        }
-        match message.kind {
-            Kind::Offer => self.offered(now, &message),
-            Kind::Ack => self.acknowledged(&message),
-            Kind::Nak => self.refused(now, &message),
-            _ => {}
-        }
+        // RFC 2131, table 5: neither a parameter list nor anything else.
+        let mut message = Message::new(Kind::Decline, self.xid, self.config.mac);
+        message.requested = Some(held.lease.address);
+        message.server_id = held.lease.server_id;
+        message.client_id = self.client_id();
+        self.send(Destination::Broadcast, &message);
+        self.restart(now + AFTER_DECLINE);
+    }
+
+    /// Whether there is a lease.
+    pub fn is_bound(&self) -> bool {
+        matches!(
+            self.state,
+            State::Bound(_) | State::Renewing { .. } | State::Rebinding { .. }
+        )
     }
 
     /// The next datagram to send at `now`, if any.
@@ -192,7 +170,10 @@ impl Client {
     /// `None` for a lease without end.
     pub fn poll_timeout(&self) -> Option<Duration> {
         match &self.state {
-            State::Selecting { next, .. } | State::Requesting { next, .. } => Some(*next),
+            State::Selecting { next, best, .. } => {
+                Some(best.as_ref().map_or(*next, |(_, due)| *next.min(due)))
+            }
+            State::Requesting { next, .. } => Some(*next),
             State::Bound(held) => held.lease.duration.map(|_| held.since + held.lease.t1),
             State::Renewing { next, .. } | State::Rebinding { next, .. } => Some(*next),
         }
@@ -204,19 +185,43 @@ impl Client {
     }
 
     fn offered(&mut self, now: Duration, message: &Message) {
-        // Further offers, and those of proxy DHCP servers, which have no address to
-        // give (PXE specification 2.1, section 2.2), are left alone.
-        let (State::Selecting { sent: 1.., .. }, Some(server)) = (&self.state, message.server_id)
+        let State::Selecting {
+            sent: 1.., best, ..
+        } = &mut self.state
         else {
             return;
         };
-        let address = message.yiaddr;
-        if !usable(address) {
+        if !usable(message.yiaddr) {
+            if !self.told.empty {
+                self.told.empty = true;
+                self.events.push_back(Event::Empty(message.server_id));
+            }
             return;
         }
-        self.events.push_back(Event::Offered { address, server });
+        let Some(server) = message.server_id else {
+            return;
+        };
+        let offer = Offer {
+            address: message.yiaddr,
+            server,
+        };
+        let good = boot_server(message).is_some()
+            || self.earlier == Some(server)
+            || self.config.patience.is_zero();
+        if good {
+            self.choose(now, offer);
+        } else if best.is_none() {
+            *best = Some((offer, now + self.config.patience));
+        }
+    }
+
+    fn choose(&mut self, now: Duration, offer: Offer) {
+        self.events.push_back(Event::Offered {
+            address: offer.address,
+            server: offer.server,
+        });
         self.state = State::Requesting {
-            offer: Offer { address, server },
+            offer,
             sent: 0,
             next: now,
         };
@@ -247,30 +252,60 @@ impl Client {
         self.state = State::Bound(Held {
             lease,
             since: self.requested_at,
+            doubted: false,
         });
     }
 
     fn refused(&mut self, now: Duration, message: &Message) {
+        let why = message.message.clone();
         match &self.state {
             State::Requesting { offer, .. } => {
                 if message.server_id.is_some_and(|id| id != offer.server) {
                     return;
                 }
+                self.earlier = None;
             }
-            State::Renewing { .. } | State::Rebinding { .. } => self.events.push_back(Event::Lost),
-            // In Bound nothing was asked for, so nothing can be refused.
-            State::Selecting { .. } | State::Bound(_) => return,
+            State::Bound(held) => {
+                // RFC 2131, figure 5, has a client without an open request drop it, which
+                // is right for the NAK of another server and for a late copy. But a server
+                // that takes its word back must be heard: it is asked, as at T1.
+                if message.server_id != held.lease.server_id || held.doubted {
+                    return;
+                }
+                let held = Held {
+                    doubted: true,
+                    ..held.clone()
+                };
+                self.events.push_back(Event::Doubted(why));
+                self.new_transaction();
+                self.renew(now, held);
+                return;
+            }
+            State::Renewing { .. } | State::Rebinding { .. } => {
+                self.events.push_back(Event::Lost(Loss::Refused));
+            }
+            State::Selecting { .. } => return,
         }
-        self.events
-            .push_back(Event::Refused(message.message.clone()));
+        self.events.push_back(Event::Refused(why));
         self.restart(now + AFTER_NAK);
     }
 
     /// Back to the start, with a new transaction.
     fn restart(&mut self, next: Duration) {
-        self.xid = self.xid.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.new_transaction();
         self.started = next;
-        self.state = State::Selecting { sent: 0, next };
+        self.state = State::Selecting {
+            sent: 0,
+            next,
+            best: None,
+        };
+    }
+
+    /// Another number, so that late answers to earlier messages are not taken for answers
+    /// to the next one.
+    fn new_transaction(&mut self) {
+        self.xid = self.xid.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.told = Told::default();
     }
 
     /// Does what is due at `now`.
@@ -279,8 +314,16 @@ impl Client {
             return;
         }
         match &self.state {
-            State::Selecting { sent, .. } => {
-                let sent = *sent;
+            State::Selecting {
+                best: Some((offer, due)),
+                ..
+            } if now >= *due => {
+                let offer = *offer;
+                self.choose(now, offer);
+                self.advance(now);
+            }
+            State::Selecting { sent, best, .. } => {
+                let (sent, best) = (*sent, *best);
                 if sent > 0 {
                     self.events.push_back(Event::Unanswered(sent));
                 }
@@ -290,6 +333,7 @@ impl Client {
                 self.state = State::Selecting {
                     sent: sent.saturating_add(1),
                     next,
+                    best,
                 };
             }
             State::Requesting { sent, .. } if *sent >= REQUEST_TRIES => {
@@ -298,7 +342,7 @@ impl Client {
                 self.advance(now);
             }
             State::Requesting { offer, sent, .. } => {
-                let (offer, sent) = (offer.clone(), *sent);
+                let (offer, sent) = (*offer, *sent);
                 let message = self.request(now, &offer);
                 self.send(Destination::Broadcast, &message);
                 let next = now + self.backoff(sent);
@@ -308,7 +352,12 @@ impl Client {
                     next,
                 };
             }
-            State::Bound(held) | State::Renewing { held, .. } | State::Rebinding { held, .. } => {
+            State::Bound(held) => {
+                let held = held.clone();
+                self.new_transaction();
+                self.renew(now, held);
+            }
+            State::Renewing { held, .. } | State::Rebinding { held, .. } => {
                 let held = held.clone();
                 self.renew(now, held);
             }
@@ -322,7 +371,8 @@ impl Client {
         };
         let (t2, end) = (held.since + held.lease.t2, held.since + duration);
         if now >= end {
-            self.events.push_back(Event::Lost);
+            self.events.push_back(Event::Lost(Loss::Expired));
+            self.earlier = held.lease.server_id;
             self.restart(now);
             self.advance(now);
             return;
@@ -368,9 +418,13 @@ impl Client {
         message.parameters = PARAMETERS.to_vec();
         message.max_size = Some(MAX_SIZE);
         message.hostname.clone_from(&self.config.hostname);
-        // RFC 2132, section 9.14: hardware type, then the address.
-        message.client_id = [&[1][..], &self.config.mac].concat();
+        message.client_id = self.client_id();
         message
+    }
+
+    /// RFC 2132, section 9.14: hardware type, then the address.
+    fn client_id(&self) -> Vec<u8> {
+        [&[1][..], &self.config.mac].concat()
     }
 
     fn discover(&self, now: Duration) -> Message {

@@ -24,6 +24,8 @@ pub struct Lease {
     pub routes: Vec<Route>,
     /// Name servers.
     pub dns: Vec<Ipv4Addr>,
+    /// Hosts that take syslog (option 7).
+    pub log_servers: Vec<Ipv4Addr>,
     /// The node's name.
     pub hostname: Option<String>,
     /// The node's domain.
@@ -65,24 +67,35 @@ pub(super) fn lease(message: &Message) -> Lease {
         .t1
         .filter(|t1| (1..t2).contains(t1))
         .unwrap_or((seconds / 2).min(t2 - 1));
-    let text = |address: Ipv4Addr| usable(address).then(|| address.to_string());
     Lease {
         address: message.yiaddr,
         prefix: prefix(message),
         routes: default_routes(message),
-        dns: message.dns.iter().copied().filter(|a| usable(*a)).collect(),
+        dns: usable_of(&message.dns),
+        log_servers: usable_of(&message.log),
         hostname: message.hostname.clone(),
         domain: message.domain.clone(),
         search: message.search.clone(),
         mtu: message.mtu.filter(|mtu| *mtu >= 576),
         server_id: message.server_id,
-        boot_server: text(message.siaddr)
-            .or_else(|| message.boot_server.clone())
-            .or_else(|| message.server_id.and_then(text)),
+        boot_server: boot_server(message).or_else(|| message.server_id.and_then(text)),
         duration: (seconds != INFINITE_LEASE).then(|| Duration::from_secs(seconds.into())),
         t1: Duration::from_secs(t1.into()),
         t2: Duration::from_secs(t2.into()),
     }
+}
+
+/// The boot server that a message names.
+pub(super) fn boot_server(message: &Message) -> Option<String> {
+    text(message.siaddr).or_else(|| message.boot_server.clone())
+}
+
+fn text(address: Ipv4Addr) -> Option<String> {
+    usable(address).then(|| address.to_string())
+}
+
+fn usable_of(addresses: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    addresses.iter().copied().filter(|a| usable(*a)).collect()
 }
 
 /// The netmask as a prefix length; by address class when it is missing or has holes.

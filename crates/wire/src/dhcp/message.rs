@@ -12,6 +12,8 @@ pub mod option {
     pub const ROUTERS: u8 = 3;
     /// Name servers.
     pub const DNS: u8 = 6;
+    /// Log servers: those that take syslog.
+    pub const LOG: u8 = 7;
     /// The client's name.
     pub const HOSTNAME: u8 = 12;
     /// The client's domain.
@@ -50,6 +52,9 @@ pub mod option {
     pub const SEARCH: u8 = 119;
     /// Routes (RFC 3442).
     pub const ROUTES: u8 = 121;
+    /// The same as option 121, as older Windows servers number it ([MS-DHCPE], section
+    /// 2.2.8).
+    pub const ROUTES_MS: u8 = 249;
 }
 
 /// The message types of RFC 2132, section 9.6.
@@ -105,8 +110,9 @@ pub struct Route {
     pub router: Ipv4Addr,
 }
 
-/// A message. Absent options are `None` or empty; an option that is longer than its
-/// meaning allows is an error, one that holds no usable text counts as absent.
+/// A message. Absent options are `None` or empty. An option that is longer than its
+/// meaning allows is an error when the address depends on it; an MTU, a time server or a
+/// log server that makes no sense counts as absent, like a text that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(
     missing_docs,
@@ -126,6 +132,7 @@ pub struct Message {
     pub netmask: Option<Ipv4Addr>,
     pub routers: Vec<Ipv4Addr>,
     pub dns: Vec<Ipv4Addr>,
+    pub log: Vec<Ipv4Addr>,
     pub hostname: Option<String>,
     pub domain: Option<String>,
     pub mtu: Option<u16>,
@@ -163,6 +170,7 @@ impl Message {
             netmask: None,
             routers: Vec::new(),
             dns: Vec::new(),
+            log: Vec::new(),
             hostname: None,
             domain: None,
             mtu: None,
@@ -213,10 +221,11 @@ impl Message {
             netmask: number(&options, option::NETMASK)?.map(u32::into),
             routers: addresses(&options, option::ROUTERS)?,
             dns: addresses(&options, option::DNS)?,
+            log: addresses(&options, option::LOG).unwrap_or_default(),
             hostname: words(option::HOSTNAME),
             domain: words(option::DOMAIN),
-            mtu: short(&options, option::MTU)?,
-            ntp: addresses(&options, option::NTP)?,
+            mtu: short(&options, option::MTU).unwrap_or_default(),
+            ntp: addresses(&options, option::NTP).unwrap_or_default(),
             requested: number(&options, option::REQUESTED)?.map(u32::into),
             lease: number(&options, option::LEASE)?,
             server_id: number(&options, option::SERVER_ID)?.map(u32::into),
@@ -229,10 +238,7 @@ impl Message {
             boot_server: words(option::BOOT_SERVER),
             boot_file: words(option::BOOT_FILE),
             search: options.get(option::SEARCH).map(search).unwrap_or_default(),
-            routes: match options.get(option::ROUTES) {
-                Some(bytes) => routes(bytes).ok_or(ParseError::OptionLength(option::ROUTES))?,
-                None => Vec::new(),
-            },
+            routes: classless_routes(&options)?,
         })
     }
 
@@ -270,6 +276,7 @@ impl Message {
         for (number, list) in [
             (option::ROUTERS, &self.routers),
             (option::DNS, &self.dns),
+            (option::LOG, &self.log),
             (option::NTP, &self.ntp),
         ] {
             let bytes: Vec<u8> = list.iter().flat_map(Ipv4Addr::octets).collect();
@@ -305,6 +312,16 @@ impl Message {
         writer.option(option::SEARCH, &emit_search(&self.search));
         writer.option(option::ROUTES, &emit_routes(&self.routes));
     }
+}
+
+/// Option 121, or else its twin.
+fn classless_routes(options: &Options) -> Result<Vec<Route>, ParseError> {
+    for number in [option::ROUTES, option::ROUTES_MS] {
+        if let Some(bytes) = options.get(number) {
+            return routes(bytes).ok_or(ParseError::OptionLength(number));
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// An option of exactly four bytes.

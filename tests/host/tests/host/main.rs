@@ -2,6 +2,7 @@
 
 mod dhcp;
 mod faults;
+mod leases;
 mod peers;
 mod rings;
 mod targets;
@@ -47,6 +48,7 @@ fn main() {
         (peers::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
+        (leases::STORIES, &reason),
     ];
     let trials = stories
         .iter()

@@ -14,6 +14,9 @@ use crate::fate::Fate;
 const LOOK: Duration = Duration::from_millis(50);
 /// Waiting is worth a word after this.
 const WORD: Duration = Duration::from_secs(1);
+/// Once a card has a link, those before it get so much longer: autonegotiation of a
+/// gigabit card takes 2 to 4 s, and all were brought up together.
+const SETTLE: Duration = Duration::from_secs(4);
 
 /// A card.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +93,8 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
-/// The cards that may be used: the one that was named, or the one that PXE booted from, or
-/// all.
+/// The cards that may be used, the best one first: the one that was named, or all, with
+/// the one that PXE booted from before the others.
 ///
 /// # Errors
 /// The sentence about a card that was named but is not there.
@@ -114,51 +117,75 @@ pub(crate) fn candidates(
         Interface::Name(name) => named(name.clone(), links.iter().find(|l| l.name == *name)),
         Interface::Mac(mac) => named(mac_text(*mac), links.iter().find(|l| l.mac == *mac)),
         Interface::Auto => {
-            let booted = links.iter().find(|l| Some(l.mac) == boot_interface);
-            Ok(booted.map_or_else(|| links.to_vec(), |link| vec![link.clone()]))
+            let mut cards = links.to_vec();
+            cards.sort_by_key(|link| Some(link.mac) != boot_interface);
+            Ok(cards)
         }
     }
 }
 
-/// Brings the cards up and waits until one has a link. Returns those that have one.
+/// Brings all cards up and waits for the one to use: the first with a link among those
+/// that no earlier try has `tried`, or else the first with a link.
 ///
 /// # Errors
 /// No link within `limit`.
-pub(crate) fn with_carrier(
+pub(crate) fn ready(
     root: &Root,
-    links: &[Link],
+    cards: &[Link],
+    tried: &[u32],
     limit: Duration,
-) -> Result<Vec<Link>, Fate> {
-    for link in links {
-        if let Err(error) = netlink::link_up(link.index) {
-            say(&format!("{link}: cannot bring it up: {error}"));
+) -> Result<Link, Fate> {
+    for card in cards {
+        if let Err(error) = netlink::link_up(card.index) {
+            say(&format!("{card}: cannot bring it up: {error}"));
         }
     }
-    let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
-    let names = names.join(", ");
     let started = Instant::now();
+    let mut first_link = None;
     let mut said = false;
     loop {
-        let ready: Vec<Link> = links
-            .iter()
-            .filter(|link| link.has_carrier(root))
-            .cloned()
-            .collect();
-        if !ready.is_empty() {
-            return Ok(ready);
+        let linked: Vec<&Link> = cards.iter().filter(|card| card.has_carrier(root)).collect();
+        if !linked.is_empty() {
+            first_link.get_or_insert_with(Instant::now);
         }
-        if started.elapsed() >= limit {
+        let settled = first_link.is_some_and(|since: Instant| since.elapsed() >= SETTLE);
+        if let Some(card) = pick(cards, &linked, tried, settled) {
+            return Ok(card.clone());
+        }
+        if started.elapsed() >= limit && linked.is_empty() {
             let seconds = limit.as_secs();
             return Err(Fate::retry(format!(
-                "no link on {names} within {seconds} s; check cable and switch"
+                "no link on {} within {seconds} s; check cable and switch",
+                names(cards)
             )));
         }
-        if started.elapsed() >= WORD && !said {
-            say(&format!("waiting for a link on {names}"));
+        if started.elapsed() >= WORD && linked.is_empty() && !said {
+            say(&format!("waiting for a link on {}", names(cards)));
             said = true;
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// The card to use, of those that are `linked`; `None` as long as waiting may bring a
+/// better one.
+fn pick<'a>(cards: &[Link], linked: &[&'a Link], tried: &[u32], settled: bool) -> Option<&'a Link> {
+    let fresh = |link: &&Link| !tried.contains(&link.index);
+    let best = linked.iter().copied().find(|link| fresh(link));
+    let first = cards.iter().find(fresh);
+    match best {
+        Some(best) if settled || first.is_none_or(|first| first.index == best.index) => Some(best),
+        Some(_) => None,
+        // Without an untried card there is nothing to wait for.
+        None if settled || first.is_none() => linked.first().copied(),
+        None => None,
+    }
+}
+
+/// `eth0, eth1`.
+fn names(cards: &[Link]) -> String {
+    let names: Vec<&str> = cards.iter().map(|card| card.name.as_str()).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -189,13 +216,12 @@ mod tests {
         card(&root, "wlan0", 4, "52:54:00:00:00:03");
         fs::create_dir(root.join("/sys/class/net/wlan0/wireless")).unwrap();
         let links = all(&root);
-        let names: Vec<&str> = links.iter().map(|l| l.name.as_str()).collect();
-        assert_eq!(names, ["eth0", "eth1"]);
-
+        assert_eq!(super::names(&links), "eth0, eth1");
         let choose = |wanted, booted| candidates(&links, &wanted, booted);
         assert_eq!(choose(Interface::Auto, None).unwrap().len(), 2);
         let second = Some([0x52, 0x54, 0, 0, 0, 2]);
-        assert_eq!(choose(Interface::Auto, second).unwrap()[0].name, "eth1");
+        let order = choose(Interface::Auto, second).unwrap();
+        assert_eq!(super::names(&order), "eth1, eth0");
         assert_eq!(choose(Interface::Auto, Some([9; 6])).unwrap().len(), 2);
         let mac = Interface::Mac([0x52, 0x54, 0, 0, 0, 2]);
         assert_eq!(choose(mac, None).unwrap()[0].name, "eth1");
@@ -204,5 +230,36 @@ mod tests {
             error.starts_with("interface:eth7: there is no such card, but eth0 (52:54"),
             "{error}"
         );
+    }
+    #[test]
+    fn the_first_card_with_a_link_is_taken() {
+        let link = |index: u32| Link {
+            name: format!("eth{index}"),
+            index,
+            mac: [0; 6],
+        };
+        let cards = [link(0), link(1), link(2)];
+        let pick = |linked: &[usize], tried: &[u32], settled| {
+            let linked: Vec<&Link> = linked.iter().map(|i| &cards[*i]).collect();
+            super::pick(&cards, &linked, tried, settled).map(|link| link.index)
+        };
+        // With a link, tried before, whether the others had their time; what is taken.
+        type Row<'a> = (&'a [usize], &'a [u32], bool, Option<u32>);
+        let table: [Row<'_>; 10] = [
+            (&[], &[], false, None),
+            (&[0, 1, 2], &[], false, Some(0)),
+            (&[1], &[], false, None),
+            (&[1], &[], true, Some(1)),
+            (&[0, 1], &[0], false, Some(1)),
+            (&[0, 2], &[0], false, None),
+            (&[0, 2], &[0], true, Some(2)),
+            (&[0], &[0], false, None),
+            (&[0], &[0], true, Some(0)),
+            (&[0, 1], &[0, 1, 2], false, Some(0)),
+        ];
+        for (linked, tried, settled, expected) in table {
+            let got = pick(linked, tried, settled);
+            assert_eq!(got, expected, "{linked:?} {tried:?} {settled}");
+        }
     }
 }
