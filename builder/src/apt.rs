@@ -24,8 +24,8 @@ pub struct Wanted {
     pub packages: BTreeSet<String>,
     /// Packages that are taken, with all that they depend on, where apt knows them.
     pub optional: BTreeSet<String>,
-    /// Alternatives, the first that apt knows is taken: a kernel, or the meta package
-    /// of one. Of what it depends on, only other parts of the kernel are taken.
+    /// Alternatives, the first that apt knows is taken: a kernel, its source, or the meta
+    /// package of one. Of what it depends on, only other parts of the kernel are taken.
     pub kernel: Vec<String>,
 }
 
@@ -206,9 +206,9 @@ APT::Architectures {{ "{ARCHITECTURE}"; }};
                 let version = version.with_context(|| format!("apt does not know {name}"))?;
                 let text = self.run("apt-cache", &["depends", &name])?;
                 chosen.push(Chosen {
+                    architecture: self.architecture(&name, &version)?,
                     name,
                     version,
-                    architecture: ARCHITECTURE.to_owned(),
                 });
                 for name in kernel_parts(&text) {
                     if !todo.contains(&name) && chosen.iter().all(|c| c.name != name) {
@@ -230,6 +230,15 @@ APT::Architectures {{ "{ARCHITECTURE}"; }};
     fn version(&self, name: &str) -> Result<Option<String>> {
         let text = self.run("apt-cache", &["policy", name])?;
         Ok(parse_candidate(&text))
+    }
+
+    /// `all` for a package that every machine can use, such as a kernel's source.
+    fn architecture(&self, name: &str, version: &str) -> Result<String> {
+        let text = self.run("apt-cache", &["show", &format!("{name}={version}")])?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Architecture: "));
+        Ok(line.unwrap_or(ARCHITECTURE).trim().to_owned())
     }
 
     fn download(&self, choice: &Choice, progress: &Progress) -> Result<()> {
@@ -426,7 +435,8 @@ fn parse_candidate(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Of `apt-cache depends`, the parts of a kernel: its image and its modules.
+/// Of `apt-cache depends`, the parts of a kernel: its image and its modules, or its
+/// source.
 fn kernel_parts(text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| {
@@ -434,7 +444,10 @@ fn kernel_parts(text: &str) -> Vec<String> {
                 .trim_start_matches('|')
                 .strip_prefix("Depends: ")
         })
-        .filter(|name| name.starts_with("linux-image-") || name.starts_with("linux-modules-"))
+        .filter(|name| {
+            let parts = ["linux-image-", "linux-modules-", "linux-source-"];
+            parts.iter().any(|part| name.starts_with(part))
+        })
         .map(|name| name.split(':').next().unwrap_or(name).to_owned())
         .collect()
 }
@@ -466,6 +479,8 @@ mod tests {
             kernel_parts(depends),
             ["linux-image-6.8.0-31-generic", "linux-modules-extra-6.8"]
         );
+        let depends = "linux-source\n  Depends: linux-source-6.1\n  Depends: xz-utils\n";
+        assert_eq!(kernel_parts(depends), ["linux-source-6.1"]);
     }
 
     #[test]

@@ -83,6 +83,28 @@ impl Progress {
         }
     }
 
+    /// A step of unknown length goes on; cheap enough to be called for each line of a
+    /// program's talk.
+    pub fn tick(&self, what: &str) {
+        let beat = if self.terminal {
+            TERMINAL_BEAT
+        } else {
+            LOG_BEAT
+        };
+        if self.last.get().is_some_and(|last| last.elapsed() < beat) {
+            return;
+        }
+        self.last.set(Some(Instant::now()));
+        let line = format!("[{:5.1} s] {what}", self.start.elapsed().as_secs_f64());
+        if self.terminal && !self.quiet {
+            eprint!("\r\x1b[K{line}");
+            let _ = std::io::stderr().flush();
+            self.pending.set(true);
+        } else {
+            self.say(&line);
+        }
+    }
+
     /// How long it took until now.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()

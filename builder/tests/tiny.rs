@@ -302,7 +302,7 @@ fn what_is_wrong_is_said_in_one_line() {
     type Damage = fn(&World);
     let table: [(Damage, &str); 8] = [
         (
-            |w| w.write("kernel/config-6.6", ""),
+            |w| w.write("kernel/config-6.6", "CONFIG_B=y\n"),
             "CONFIG_A is not set, must be =y (because)",
         ),
         (

@@ -8,6 +8,7 @@ mod docs;
 mod host;
 mod image;
 mod image_kernel_config;
+mod kernel;
 mod lab;
 mod programs;
 mod test;
@@ -28,6 +29,8 @@ enum Verb {
     Lab(lab::Options),
     /// Run all tests.
     Test(test::Options),
+    /// Build a kernel for the images from the distribution's source.
+    Kernel(kernel::Options),
     /// List what a kernel must have and why, or check one's configuration.
     KernelConfig(image_kernel_config::Options),
     /// Write the parts of the guide that are made from the code.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Image(options) => image::run(&options),
         Verb::Lab(options) => lab::run(&options),
         Verb::Test(options) => test::run(&options),
+        Verb::Kernel(options) => kernel::run(&options),
         Verb::KernelConfig(options) => image_kernel_config::run(&options),
         Verb::Docs(options) => docs::run(&options),
     };
