@@ -1,18 +1,18 @@
 //! What the steps share.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use goldring_contract::Root;
 use goldring_contract::bootargs::{Automatic, BootArgs};
 use goldring_contract::image::Manifest;
-use goldring_hw::device::Device;
 use goldring_hw::tables::Tables;
 use goldring_sys::mount::Mounted;
 
 use crate::fate::Fate;
 use crate::flags::Facts;
+use crate::hardware::Hardware;
 use crate::steps::stage2::Stage2;
 
 /// The state of a boot. What a step leaves for later ones is empty until then.
@@ -33,9 +33,9 @@ pub(crate) struct Ctx {
     /// What the image is.
     pub(crate) manifest: Option<Manifest>,
     /// The image's modules.
-    pub(crate) tables: Tables,
+    pub(crate) tables: Arc<Tables>,
     /// The devices of the machine.
-    pub(crate) devices: BTreeSet<Device>,
+    pub(crate) hardware: Hardware,
     /// The numbers of the cards that tries to get an address have used.
     pub(crate) cards_tried: Vec<u32>,
     /// The boot server that DHCP named.
@@ -76,8 +76,8 @@ impl Ctx {
             attempt: 1,
             args: BootArgs::default(),
             manifest: None,
-            tables: Tables::default(),
-            devices: BTreeSet::new(),
+            tables: Arc::default(),
+            hardware: Hardware::default(),
             cards_tried: Vec::new(),
             boot_server: None,
             log_servers: Vec::new(),

@@ -40,6 +40,16 @@ impl Fate {
         })
     }
 
+    /// Adds what may be the reason.
+    pub(crate) fn because(mut self, reasons: &[String]) -> Self {
+        let (Self::Retry(cause) | Self::Reboot(cause) | Self::Hold(cause)) = &mut self;
+        for reason in reasons {
+            cause.why.push_str("; ");
+            cause.why.push_str(reason);
+        }
+        self
+    }
+
     /// Stay.
     pub(crate) fn hold(why: impl Into<String>) -> Self {
         Self::Hold(Cause {

@@ -1,7 +1,7 @@
 //! The kernel's helper for `request_module`: `/sbin/modprobe -q -- fs-xfs`.
 //!
 //! The kernel calls it in stage 1's root, whoever asked, so `mount -t xfs` works inside
-//! stage 2 as well. It says nothing: the caller hears of a failure by its exit code.
+//! stage 2 as well. The caller hears of a failure by its exit code.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use goldring_contract::Root;
 use goldring_hw::tables::Tables;
 
-use crate::insert::{Kernel, by_name};
+use crate::insert::{Kernel, by_name, is_freed, was_freed};
 
 /// Whether this program was called as `modprobe`.
 pub(crate) fn is_meant() -> bool {
@@ -35,11 +35,21 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut all = true;
     for name in names(args) {
         all &= by_name(&tables, &name, &mut insert);
+        tell_freed(&root, &tables, &name);
     }
     if all {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Nobody reads what this program prints, but a person looks into the kernel's log.
+fn tell_freed(root: &Root, tables: &Tables, name: &str) {
+    let freed = tables.resolve(name).into_iter().find(|m| is_freed(root, m));
+    if let Some(module) = freed {
+        let line = format!("<4>init: {}", was_freed(module));
+        let _ = std::fs::write(root.join("/dev/kmsg"), line);
     }
 }
 

@@ -15,6 +15,8 @@ pub const ALIASES: &str = "/etc/goldring/aliases";
 pub const ABSENT: &str = "/etc/goldring/absent";
 /// [`crate::image::Names`].
 pub const NAMES: &str = "/etc/goldring/names";
+/// The modules whose files `init` removed to free memory, one name on each line.
+pub const FREED: &str = "/etc/goldring/freed";
 /// Below it lies one folder for each kernel release, with uncompressed modules.
 pub const MODULE_TREE: &str = "/lib/modules";
 
@@ -34,6 +36,8 @@ pub const STAGE2_ROOT: &str = "/stage2";
 pub const AGENT: &str = "/usr/bin/goldring";
 /// What `init` learnt of the network, for the agent ([`crate::handover::Network`]).
 pub const HANDOVER: &str = "/run/goldring/network";
+/// Why disks may be missing, one sentence on each line; absent when nothing is known.
+pub const MISSING: &str = "/run/goldring/missing";
 /// What the rescue shell reads when it starts.
 pub const SHELL_START: &str = "/run/goldring/shell";
 /// Made by the rescue shell when a person says `reboot`.

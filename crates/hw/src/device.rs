@@ -35,22 +35,77 @@ impl Device {
         }
     }
 
-    /// Whether a PCI device says that it is for networks: base class 02.
-    pub fn is_network(&self) -> bool {
-        self.base_class() == Some("02")
+    /// What the device says that it is for; most buses tell.
+    pub fn kind(&self) -> Kind {
+        let Some((bus, rest)) = self.modalias.split_once(':') else {
+            return Kind::Other;
+        };
+        match bus {
+            "pci" => self.pci_class().map_or(Kind::Other, pci_kind),
+            "usb" => self.usb_kind(),
+            // linux/virtio_ids.h: 1 is a card, 2 a disk, 8 a SCSI controller.
+            "virtio" => match rest.get(..9) {
+                Some("d00000001") => Kind::Network,
+                Some("d00000002" | "d00000008") => Kind::Storage,
+                _ => Kind::Other,
+            },
+            // linux/hyperv.h: HV_NIC_GUID, HV_SCSI_GUID, HV_IDE_GUID.
+            "vmbus" => match rest {
+                "635161f83edfc546913ff2d2f965ed0e" => Kind::Network,
+                "d96361baa104294db60572e2ffb1dc7f" | "32264132cb86a2449b5c50d1417354f5" => {
+                    Kind::Storage
+                }
+                _ => Kind::Other,
+            },
+            "xen" => match rest {
+                "vif" => Kind::Network,
+                "vbd" | "vscsi" => Kind::Storage,
+                _ => Kind::Other,
+            },
+            "scsi" | "mmc" | "nd" => Kind::Storage,
+            _ => Kind::Other,
+        }
     }
 
-    /// Whether a PCI device says that it is for storage: base class 01.
-    pub fn is_storage(&self) -> bool {
-        self.base_class() == Some("01")
+    /// Base class and class of a PCI device, four hexadecimal digits.
+    fn pci_class(&self) -> Option<(&str, &str)> {
+        let (_, class) = self.modalias.strip_prefix("pci:")?.split_once("bc")?;
+        Some((
+            class.get(..2)?,
+            class.get(2..)?.strip_prefix("sc")?.get(..2)?,
+        ))
     }
 
-    fn base_class(&self) -> Option<&str> {
-        self.modalias
-            .strip_prefix("pci:")?
-            .split_once("bc")?
-            .1
-            .get(..2)
+    /// Interface classes of usb.org: 08 is storage; 02 with a subclass of Ethernet, or
+    /// e0 with RNDIS, is a card. Those of vendors (ff) do not say.
+    fn usb_kind(&self) -> Kind {
+        let class = self.modalias.split_once("ic").map_or("", |(_, rest)| rest);
+        match (class.get(..2), class.get(2..).and_then(|c| c.get(..5))) {
+            (Some("08"), _) => Kind::Storage,
+            (Some("02"), Some("isc06" | "isc0D" | "isc0E" | "isc0C")) => Kind::Network,
+            (Some("E0"), Some("isc01")) => Kind::Network,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// What a device is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A network card.
+    Network,
+    /// A disk, or a controller that has some.
+    Storage,
+    /// Anything else, and what does not say.
+    Other,
+}
+
+/// Classes of the PCI ID repository: 02 network, 01 storage, 0805 SD host.
+fn pci_kind(class: (&str, &str)) -> Kind {
+    match class {
+        ("02", _) => Kind::Network,
+        ("01", _) | ("08", "05") => Kind::Storage,
+        _ => Kind::Other,
     }
 }
 
@@ -70,11 +125,7 @@ pub fn scan(root: &Root) -> BTreeSet<Device> {
     for bus in entries(root, "/sys/bus") {
         let folder = format!("/sys/bus/{bus}/devices");
         for place in entries(root, &folder) {
-            let file = root.join(format!("{folder}/{place}/modalias"));
-            let Ok(text) = fs::read_to_string(file) else {
-                continue;
-            };
-            let modalias = text.trim().to_owned();
+            let modalias = modalias(root, &format!("{folder}/{place}"));
             if !modalias.is_empty() {
                 devices.insert(Device {
                     bus: bus.clone(),
@@ -85,6 +136,20 @@ pub fn scan(root: &Root) -> BTreeSet<Device> {
         }
     }
     devices
+}
+
+/// A device's modalias. The buses mmc and auxiliary tell it in `uevent` only.
+fn modalias(root: &Root, folder: &str) -> String {
+    let read = |file| fs::read_to_string(root.join(format!("{folder}/{file}")));
+    match read("modalias") {
+        Ok(text) => text.trim().to_owned(),
+        Err(_) => read("uevent")
+            .unwrap_or_default()
+            .lines()
+            .find_map(|line| line.strip_prefix("MODALIAS="))
+            .unwrap_or_default()
+            .to_owned(),
+    }
 }
 
 fn entries(root: &Root, folder: &str) -> Vec<String> {
@@ -110,7 +175,7 @@ mod tests {
         };
         assert_eq!(pci_ids(&device.modalias), Some((0x8086, 0x10d3)));
         assert_eq!(device.id(), "8086:10d3");
-        assert!(device.is_network() && !device.is_storage());
+        assert_eq!(device.kind(), Kind::Network);
         let names = Names::parse("8086  Intel\n\t10d3  82574L\n");
         assert_eq!(device.name(&names), "Intel|82574L");
         for ugly in [
@@ -124,5 +189,86 @@ mod tests {
         ] {
             assert_eq!(pci_ids(ugly), None, "{ugly}");
         }
+    }
+
+    #[test]
+    fn each_bus_has_its_way_to_say_what_a_device_is_for() {
+        let table = [
+            (
+                "pci:v00001000d00000012sv00001000sd00001000bc01sc00i00",
+                Kind::Storage,
+            ),
+            (
+                "pci:v00001B36d00000007sv00001AF4sd00001100bc08sc05i01",
+                Kind::Storage,
+            ),
+            (
+                "pci:v00001B36d0000000Dsv00001AF4sd00001100bc0Csc03i30",
+                Kind::Other,
+            ),
+            ("pci:v00001B36bc", Kind::Other),
+            ("virtio:d00000001v00001AF4", Kind::Network),
+            ("virtio:d00000008v00001AF4", Kind::Storage),
+            ("virtio:d00000010v00001AF4", Kind::Other),
+            ("vmbus:635161f83edfc546913ff2d2f965ed0e", Kind::Network),
+            ("vmbus:d96361baa104294db60572e2ffb1dc7f", Kind::Storage),
+            ("xen:vif", Kind::Network),
+            ("xen:vbd", Kind::Storage),
+            ("xen:vkbd", Kind::Other),
+            (
+                "usb:v46F4p0001d0000dc00dsc00dp00ic08isc06ip50in00",
+                Kind::Storage,
+            ),
+            (
+                "usb:v0525pA4A2d0000dc02dsc00dp00ic02isc06ip00in00",
+                Kind::Network,
+            ),
+            (
+                "usb:v0627p0001d0000dc00dsc00dp00ic03isc01ip01in00",
+                Kind::Other,
+            ),
+            ("usb:é", Kind::Other),
+            ("mmc:block", Kind::Storage),
+            ("scsi:t-0x00", Kind::Storage),
+            ("acpi:PNP0C0A:", Kind::Other),
+            ("", Kind::Other),
+        ];
+        for (modalias, kind) in table {
+            let device = Device {
+                bus: String::new(),
+                place: String::new(),
+                modalias: modalias.into(),
+            };
+            assert_eq!(device.kind(), kind, "{modalias}");
+        }
+    }
+
+    #[test]
+    fn a_modalias_stands_in_a_file_or_in_the_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        for (place, file, text) in [
+            (
+                "/sys/bus/mmc/devices/mmc0:4567",
+                "uevent",
+                "MMC_TYPE=SD\nMODALIAS=mmc:block\n",
+            ),
+            (
+                "/sys/bus/acpi/devices/PNP0303:00",
+                "modalias",
+                "acpi:PNP0303:PNP030B:\n",
+            ),
+            ("/sys/bus/acpi/devices/empty", "modalias", "\n"),
+            (
+                "/sys/bus/usb/devices/usb1",
+                "uevent",
+                "DEVTYPE=usb_device\n",
+            ),
+        ] {
+            fs::create_dir_all(root.join(place)).unwrap();
+            fs::write(root.join(place).join(file), text).unwrap();
+        }
+        let found: Vec<String> = scan(&root).into_iter().map(|d| d.modalias).collect();
+        assert_eq!(found, ["acpi:PNP0303:PNP030B:", "mmc:block"]);
     }
 }

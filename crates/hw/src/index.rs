@@ -4,7 +4,7 @@
 //! bucket for the first 13 bytes, with those that have a wildcard earlier in
 //! one bucket for each bus, leaves a few hundred for each device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use goldring_contract::image::Aliases;
 
@@ -59,6 +59,24 @@ impl Index {
             }
         }
         modules
+    }
+
+    /// The modules that have device patterns, all of them for `buses`. A pattern
+    /// without a bus (`fs-xfs`, `xennet`) is a name and does not count.
+    pub fn modules_of_buses(&self, buses: &[&str]) -> HashSet<&str> {
+        let mut inside = HashSet::new();
+        let mut outside = HashSet::new();
+        for (pattern, module) in &self.patterns {
+            if let Some((bus, _)) = pattern.split_once(':') {
+                let set = match buses.contains(&bus) {
+                    true => &mut inside,
+                    false => &mut outside,
+                };
+                set.insert(module.as_str());
+            }
+        }
+        inside.retain(|module| !outside.contains(module));
+        inside
     }
 }
 

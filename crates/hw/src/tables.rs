@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use goldring_contract::image::{Aliases, Class, Module, Modules, Names, TableError, module_name};
+use goldring_contract::image::{Aliases, Module, Modules, Names, TableError, module_name};
 use goldring_contract::{Root, paths};
 
 use crate::device::Device;
@@ -81,13 +81,6 @@ impl Tables {
             add(name);
         }
         chain
-    }
-
-    /// Whether more devices may appear behind `module`.
-    pub fn is_bus(&self, module: &str) -> bool {
-        self.modules
-            .get(module)
-            .is_some_and(|m| m.class == Class::Bus)
     }
 }
 

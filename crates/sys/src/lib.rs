@@ -8,6 +8,7 @@
 pub mod beneath;
 pub mod block;
 pub mod clock;
+pub mod kmsg;
 pub mod loopdev;
 pub mod module;
 pub mod mount;
@@ -18,3 +19,4 @@ pub mod process;
 pub mod random;
 pub mod signals;
 pub mod udp;
+pub mod uevents;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use goldring_contract::bootargs::BootArgs;
 use goldring_contract::image::Manifest;
@@ -99,6 +100,7 @@ pub(super) fn kernel(ctx: &mut Ctx) -> Result<(), Fate> {
         manifest.version
     ));
     ctx.manifest = Some(manifest);
-    ctx.tables = Tables::read(&ctx.root).map_err(|error| Fate::reboot(chain(&error)))?;
+    let tables = Tables::read(&ctx.root).map_err(|error| Fate::reboot(chain(&error)))?;
+    ctx.tables = Arc::new(tables);
     Ok(())
 }

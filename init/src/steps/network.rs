@@ -6,7 +6,7 @@ use goldring_contract::bootargs::{Addressing, Automatic};
 use goldring_contract::limits::CARRIER_WAIT;
 use goldring_contract::paths;
 use goldring_contract::sentences::Milestone;
-use goldring_hw::tables::{Absent, absent};
+use goldring_hw::device::Kind;
 use goldring_sys::{netlink, process};
 
 use crate::console::{self, say};
@@ -23,15 +23,14 @@ const CARRIER_WAIT_AGAIN: Duration = Duration::from_secs(10);
 const LATE_CARD_TRIES: u32 = 4;
 /// How long an offer waits for another one that names a boot server.
 const BOOT_SERVER_WAIT: Duration = Duration::from_secs(1);
-/// How many missing drivers one line names.
-const ABSENT_SHOWN: usize = 4;
 
 /// Brings one card up.
 pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
     let automatic = ctx.automatic()?.clone();
     let links = link::all(&ctx.root);
     if links.is_empty() {
-        return Err(no_card(ctx));
+        let why = ctx.hardware.no_card(&ctx.root, &ctx.tables.names);
+        return Err(Fate::reboot(why));
     }
     let cards =
         link::candidates(&links, &automatic.interface, ctx.args.boot_interface).map_err(|why| {
@@ -79,7 +78,8 @@ fn choose(ctx: &mut Ctx, cards: &[Link]) -> Result<Link, Fate> {
         1 => CARRIER_WAIT,
         _ => CARRIER_WAIT_AGAIN,
     };
-    let card = link::ready(&ctx.root, cards, &ctx.cards_tried, wait)?;
+    let card = link::ready(&ctx.root, cards, &ctx.cards_tried, wait)
+        .map_err(|fate| fate.because(&ctx.hardware.hints(&ctx.root, Kind::Network)))?;
     let booted = &cards[0];
     if ctx.cards_tried.is_empty() && card != *booted && Some(booted.mac) == ctx.args.boot_interface
     {
@@ -120,50 +120,6 @@ fn by_dhcp(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate
     Ok(())
 }
 
-/// The sentence for a machine without any card, with what is known of the reason.
-fn no_card(ctx: &Ctx) -> Fate {
-    let left_out = absent(
-        &ctx.root,
-        ctx.devices.iter().filter(|device| device.is_network()),
-    );
-    if !left_out.is_empty() {
-        return Fate::reboot(format!(
-            "no network interface: wanted {}, not in this image; add it in images/stage1.toml",
-            wanted(&left_out)
-        ));
-    }
-    let cards: Vec<String> = ctx
-        .devices
-        .iter()
-        .filter(|device| device.is_network())
-        .map(|device| format!("{} ({})", device.id(), device.name(&ctx.tables.names)))
-        .collect();
-    Fate::reboot(if cards.is_empty() {
-        "no network interface: this machine shows no network card; \
-         look into the firmware's settings"
-            .to_owned()
-    } else {
-        format!(
-            "no network interface: no driver of this image takes {}; \
-             a newer kernel may have one",
-            cards.join(", ")
-        )
-    })
-}
-
-/// `e1000e for 8086:10d3, tg3 for 14e4:1659`.
-fn wanted(left_out: &[Absent]) -> String {
-    let mut words: Vec<String> = left_out
-        .iter()
-        .take(ABSENT_SHOWN)
-        .map(|absent| format!("{} for {}", absent.module, absent.device))
-        .collect();
-    if left_out.len() > ABSENT_SHOWN {
-        words.push(format!("{} more", left_out.len() - ABSENT_SHOWN));
-    }
-    words.join(", ")
-}
-
 fn pretend(ctx: &mut Ctx, card: &Link, addressing: &Addressing) -> Result<(), Fate> {
     let card = match ctx.args.vlan {
         Some(id) => format!("{} on {card}", vlan::name(&card.name, id)),
@@ -181,21 +137,4 @@ fn pretend(ctx: &mut Ctx, card: &Link, addressing: &Addressing) -> Result<(), Fa
     let file = paths::HANDOVER;
     say(&format!("would tell the agent in {file}"));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_drivers_fit_a_line() {
-        let many: Vec<Absent> = (0..6)
-            .map(|n| Absent {
-                module: "e1000e".into(),
-                device: format!("8086:10d{n}"),
-            })
-            .collect();
-        assert_eq!(wanted(&many[..1]), "e1000e for 8086:10d0");
-        assert!(wanted(&many).ends_with("e1000e for 8086:10d3, 2 more"));
-    }
 }
