@@ -11,15 +11,15 @@ use anyhow::{Context, bail};
 use goldring_contract::Root;
 use goldring_contract::limits::DOLLY_ACK_WAIT;
 use goldring_disk::source::Source;
-use goldring_transfer::dolly::Summary;
 use goldring_transfer::dolly::server::{self, Options};
+use goldring_transfer::dolly::{self, Summary};
 use goldring_wire::dolly::config::{Config, Payload, Text};
 use goldring_wire::dolly::identity::Own;
 use goldring_wire::dolly::server::Setup;
 use goldring_wire::dolly::{listed, topology};
 
+use super::Args;
 use super::screen::{Place, Screen};
-use super::{Args, member, names};
 
 /// `goldring dolly -s`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -29,11 +29,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         bail!(crate::fault::Usage("-s needs -f FILE".to_owned()));
     };
     let config = read_config(file)?;
-    if let Some(refusal) = member::not_yet(&config) {
+    if let Some(refusal) = dolly::not_yet(&config) {
         bail!("{}: {refusal}", file.display());
     }
     if args.server {
-        check_name(&config, &names::own(&root, &[]))?;
+        check_name(&config, &dolly::own(&root, &[]))?;
     }
     let text = config.text()?;
     if let Some(warning) = &text.warning {

@@ -5,32 +5,30 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_contract::Root;
-use goldring_contract::limits::DOLLY_ACK_WAIT;
+use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_RING_WAIT};
 use goldring_disk::target::{Target, TargetError};
 use goldring_disk::writer::{Sync, Writer};
+use goldring_transfer::dolly;
 use goldring_transfer::dolly::client::{self, Options, Store};
 use goldring_transfer::pump::Sink;
 use goldring_wire::dolly::config::{Config, Payload};
 
+use super::Args;
 use super::screen::{Place, Screen};
-use super::{Args, names};
 use crate::fault;
 
 /// How long a disk may take to appear: its driver was loaded a moment ago.
 const APPEAR: Duration = Duration::from_secs(10);
-/// A ring may wait for somebody who walks around and switches computers on, but not
-/// for ever.
-pub(crate) const RING_WAIT: Duration = Duration::from_secs(12 * 3600);
 
 /// `goldring dolly` without `-s`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = Root::system();
     let options = Options {
-        own: names::own(&root, &[]),
+        own: dolly::own(&root, &[]),
         bind: args.bind,
         wait: args.wait.or(args.alarm).map(Duration::from_secs),
         stall: args.stall(),
-        ring_wait: RING_WAIT,
+        ring_wait: DOLLY_RING_WAIT,
         count_wait: DOLLY_ACK_WAIT,
     };
     let sync = if args.no_sync {
@@ -50,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Opens what the configuration names, once it is there.
 pub(crate) fn open(root: &Root, config: &Config, sync: Sync) -> Result<Store, String> {
-    if let Some(refusal) = not_yet(config) {
+    if let Some(refusal) = dolly::not_yet(config) {
         return Err(refusal);
     }
     let Payload::File { output, .. } = &config.payload else {
@@ -73,20 +71,6 @@ pub(crate) fn open(root: &Root, config: &Config, sync: Sync) -> Result<Store, St
         sink: Box::new(Disk(Writer::new(target, sync))),
         fits: Box::new(move |total| room.check(total).map_err(fault::one_line)),
     })
-}
-
-/// Parts of the grammar that this version understands and cannot do.
-pub(crate) fn not_yet(config: &Config) -> Option<String> {
-    let what = match &config.payload {
-        Payload::Dummy { .. } => "dummy",
-        Payload::File { input, output } if input.compressed || output.compressed => "compressed",
-        Payload::File { input, output } if input.split || output.split.is_some() => "split",
-        Payload::File { .. } if config.networks.is_some() => "add",
-        Payload::File { .. } => return None,
-    };
-    Some(format!(
-        "the configuration says {what}, which comes with a later version; remove it and start the ring again"
-    ))
 }
 
 /// The disk as the pump's sink.

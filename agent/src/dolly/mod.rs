@@ -2,7 +2,6 @@
 
 mod golden;
 pub(crate) mod member;
-pub(crate) mod names;
 pub(crate) mod screen;
 
 use std::net::Ipv4Addr;

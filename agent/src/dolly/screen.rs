@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use goldring_contract::sentences::{Milestone, mark};
 use goldring_transfer::dolly::{Event, Reporter, Summary};
-use goldring_wire::dolly::listed;
 
 /// Between two progress lines on a terminal, and elsewhere.
 const BEATS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
@@ -117,55 +116,31 @@ impl Screen {
 
 impl Reporter for Screen {
     fn event(&mut self, event: Event) {
+        let line = event.to_string();
         match event {
-            Event::Waiting { left: None } => {
-                self.say("waiting for the golden node (ports 9997 and 9998)");
-            }
-            Event::Waiting { left: Some(left) } => self.say(&format!(
-                "waiting for the golden node (ports 9997 and 9998), {} s left",
-                left.as_secs()
-            )),
-            Event::Dropped { peer, why } => self.say(&format!("{peer} {why}; still waiting")),
-            Event::Config {
-                peer,
-                output,
-                place,
-                of,
-                children,
-            } => {
-                let next = if children.is_empty() {
-                    "nobody".to_owned()
-                } else {
-                    listed(&children)
-                };
-                self.say(&format!(
-                    "{peer} calls: this is node {place} of {of}, it writes {output} and feeds {next}"
-                ));
-            }
-            Event::Connected(name) => self.talk(&format!("{name} answers")),
-            Event::Got(name) => self.talk(&format!("{name} has the configuration")),
-            Event::Ready(name, n, of) => self.talk(&format!("{name} is ready, {n} of {of}")),
-            Event::Missing(names, why) => {
-                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-                self.say(&format!("still waiting for {}{why}", listed(&names)));
-            }
+            Event::Waiting { .. }
+            | Event::Dropped { .. }
+            | Event::Config { .. }
+            | Event::Missing(..) => self.say(&line),
+            Event::Connected(_)
+            | Event::Got(_)
+            | Event::Ready(..)
+            | Event::Counted(..)
+            | Event::Note(_) => self.talk(&line),
             Event::Joined => {
                 self.mark(Milestone::RingJoined);
-                self.say("in the ring; waiting until everybody is");
+                self.say(&line);
             }
-            Event::Started(total) => {
+            Event::Started(_) => {
                 self.started = Some(Instant::now());
                 self.next = Some(Instant::now() + BEATS.0);
-                let size = total.map_or_else(|| "data".to_owned(), |n| format!("{n} bytes"));
-                self.say(&format!("the ring is complete, {size} to come"));
+                self.say(&line);
             }
             Event::Progress(done, total) => self.progress(done, total),
             Event::Stored => {
                 self.next = None;
-                self.talk("done here, waiting for the others");
+                self.talk(&line);
             }
-            Event::Counted(name, n) => self.talk(&format!("{name} has stored {n} bytes")),
-            Event::Note(line) => self.talk(&line),
         }
     }
 }

@@ -1,33 +1,19 @@
 //! `rescue dollymethod`.
 
-use std::net::Ipv4Addr;
-
 use goldring_contract::Root;
 use goldring_contract::handover::{Network, Outcome};
-use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_CLONE_WAIT, DOLLY_STALL};
+use goldring_contract::limits::DOLLY_CLONE_WAIT;
 use goldring_contract::sentences::{Milestone, NO_DOLLY_SERVER};
 use goldring_disk::writer::Sync;
 use goldring_transfer::dolly::client::{self, ClientError, Options};
 
+use crate::dolly::member;
 use crate::dolly::screen::{Place, Screen};
-use crate::dolly::{member, names};
 use crate::fault;
 
 /// Waits for the golden node and takes part in its ring.
 pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
-    let names: Vec<String> = network.hostname.iter().cloned().collect();
-    let mut own = names::own(root, &names);
-    if let Some(address) = network.address.filter(|a| !own.addresses.contains(a)) {
-        own.addresses.push(address);
-    }
-    let options = Options {
-        own,
-        bind: network.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
-        wait: Some(DOLLY_CLONE_WAIT),
-        stall: DOLLY_STALL,
-        ring_wait: member::RING_WAIT,
-        count_wait: DOLLY_ACK_WAIT,
-    };
+    let options = Options::of_node(root, network, DOLLY_CLONE_WAIT);
     let mut screen = Screen::new(Place::Console, true);
     let mut output = String::new();
     let mut open = |config: &_| {

@@ -10,6 +10,14 @@ pub const DOLLY_DATA_PORT: u16 = 9998;
 pub const DOLLY_CONTROL_PORT: u16 = 9997;
 /// How long `rescue dollymethod` waits for its server, then reboots (manual).
 pub const DOLLY_CLONE_WAIT: Duration = Duration::from_secs(300);
+/// How long `method:dolly` waits for its server in each try, without `dolly_timeout`
+/// (manual).
+pub const DOLLY_STAGE2_WAIT: Duration = Duration::from_secs(120);
+/// Tries of `method:dolly` before the node reboots (manual).
+pub const DOLLY_STAGE2_TRIES: u32 = 3;
+/// A ring may wait for somebody who walks around and switches computers on, but not
+/// for ever.
+pub const DOLLY_RING_WAIT: Duration = Duration::from_secs(12 * 3600);
 /// How long a running transfer may stand still before the silent peer is given up.
 pub const DOLLY_STALL: Duration = Duration::from_secs(90);
 /// How long the peers below may take to sync after the last byte: an old peer

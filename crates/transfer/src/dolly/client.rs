@@ -3,6 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use goldring_contract::Root;
+use goldring_contract::handover::Network;
+use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_RING_WAIT, DOLLY_STALL};
 use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::identity::Own;
@@ -28,6 +31,25 @@ pub struct Options {
     pub ring_wait: Duration,
     /// How long the children may take to store everything after the last byte.
     pub count_wait: Duration,
+}
+
+impl Options {
+    /// Those of a node that booted from the network and waits so long for a parent.
+    pub fn of_node(root: &Root, network: &Network, wait: Duration) -> Self {
+        let names: Vec<String> = network.hostname.iter().cloned().collect();
+        let mut own = super::own(root, &names);
+        if let Some(address) = network.address.filter(|a| !own.addresses.contains(a)) {
+            own.addresses.push(address);
+        }
+        Self {
+            own,
+            bind: network.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            wait: Some(wait),
+            stall: DOLLY_STALL,
+            ring_wait: DOLLY_RING_WAIT,
+            count_wait: DOLLY_ACK_WAIT,
+        }
+    }
 }
 
 /// Says whether so many bytes fit, and if not, why and what to do.

@@ -11,22 +11,40 @@ mod dial;
 mod flowing;
 mod intake;
 mod member;
+mod names;
 mod net;
 pub mod report;
 pub mod server;
 mod waiting;
 mod watch;
 
+pub use names::own;
 pub use net::local_addresses;
 pub use report::{Event, Reporter, Summary};
 
 use std::time::{Duration, Instant};
+
+use goldring_wire::dolly::config::{Config, Payload};
 
 /// How long the control thread waits for something to happen before it looks around.
 const TICK: Duration = Duration::from_millis(20);
 /// A data connection that breaks is blamed on its peer only after so long: the control
 /// connection may still bring the true reason.
 const GRACE: Duration = Duration::from_millis(400);
+
+/// What a configuration asks for that this version understands and cannot do, if so.
+pub fn not_yet(config: &Config) -> Option<String> {
+    let what = match &config.payload {
+        Payload::Dummy { .. } => "dummy",
+        Payload::File { input, output } if input.compressed || output.compressed => "compressed",
+        Payload::File { input, output } if input.split || output.split.is_some() => "split",
+        Payload::File { .. } if config.networks.is_some() => "add",
+        Payload::File { .. } => return None,
+    };
+    Some(format!(
+        "the configuration says {what}, which comes with a later version; remove it and start the ring again"
+    ))
+}
 
 /// Whether a deadline of a machine has passed.
 fn is_due(deadline: Option<Instant>) -> bool {

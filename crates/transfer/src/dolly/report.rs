@@ -1,8 +1,9 @@
 //! What a ring tells the person in front of it.
 
+use std::fmt;
 use std::time::Duration;
 
-use goldring_wire::dolly::Failure;
+use goldring_wire::dolly::{Failure, listed};
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,52 @@ pub enum Event {
     Counted(String, u64),
     /// Anything else worth a line.
     Note(String),
+}
+
+/// The line for a person.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting { left } => {
+                f.write_str("waiting for the golden node (ports 9997 and 9998)")?;
+                left.map_or(Ok(()), |left| write!(f, ", {} s left", left.as_secs()))
+            }
+            Self::Dropped { peer, why } => write!(f, "{peer} {why}; still waiting"),
+            Self::Config {
+                peer,
+                output,
+                place,
+                of,
+                children,
+            } => {
+                let next = if children.is_empty() {
+                    "nobody".to_owned()
+                } else {
+                    listed(children)
+                };
+                write!(
+                    f,
+                    "{peer} calls: this is node {place} of {of}, it writes {output} and feeds {next}"
+                )
+            }
+            Self::Connected(name) => write!(f, "{name} answers"),
+            Self::Got(name) => write!(f, "{name} has the configuration"),
+            Self::Ready(name, n, of) => write!(f, "{name} is ready, {n} of {of}"),
+            Self::Missing(names, why) => {
+                write!(f, "still waiting for {}", listed(names))?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
+            }
+            Self::Joined => f.write_str("in the ring; waiting until everybody is"),
+            Self::Started(Some(total)) => {
+                write!(f, "the ring is complete, {total} bytes to come")
+            }
+            Self::Started(None) => f.write_str("the ring is complete, data to come"),
+            Self::Progress(done, _) => write!(f, "{done} bytes moved"),
+            Self::Stored => f.write_str("done here, waiting for the others"),
+            Self::Counted(name, n) => write!(f, "{name} has stored {n} bytes"),
+            Self::Note(line) => f.write_str(line),
+        }
+    }
 }
 
 /// Takes events. Called from one thread, often; must not block for long.

@@ -4,12 +4,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 
 use goldring_contract::Root;
-use goldring_transfer::dolly::local_addresses;
 use goldring_wire::dolly::identity::Own;
+
+use super::net::local_addresses;
 
 /// Names from the environment (dolly 0.58: `MYNODENAME` and `HOST`), then `more`, then
 /// the host name; and all addresses.
-pub(crate) fn own(root: &Root, more: &[String]) -> Own {
+pub fn own(root: &Root, more: &[String]) -> Own {
     let environment = ["MYNODENAME", "HOST"].map(|key| std::env::var(key).ok());
     let host = rustix::system::uname()
         .nodename()
