@@ -1,7 +1,8 @@
-//! Disks as sources and targets: what a path is, who uses it, and how it is written
-//! so that a disk that is not whole does not look bootable; and what file system a device
-//! holds.
+//! Disks as sources and targets: what a path is, what it holds, who uses it, and how it
+//! is written so that a disk that is not whole does not look bootable. And compressed
+//! images.
 
+pub mod cloop;
 pub mod probe;
 pub mod source;
 pub mod target;
