@@ -69,7 +69,7 @@ pub(crate) fn open(root: &Root, config: &Config, sync: Sync) -> Result<Store, St
     Ok(Store {
         name: output.path.clone(),
         sink: Box::new(Disk(Writer::new(target, sync))),
-        fits: Box::new(move |total| room.check(total).map_err(fault::one_line)),
+        fits: Box::new(move |size| room.check(size.bytes()).map_err(fault::one_line)),
     })
 }
 

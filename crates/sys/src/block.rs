@@ -1,8 +1,10 @@
 //! Block devices: size, partition table, buffers, write-back.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd};
 
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use rustix::ioctl;
 
 /// `BLKRRPART` (linux/fs.h): read the partition table again.
@@ -63,6 +65,27 @@ pub fn wait_writeback(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> 
         | nix::libc::SYNC_FILE_RANGE_WRITE
         | nix::libc::SYNC_FILE_RANGE_WAIT_AFTER;
     sync_range(file, (offset, len), flags)
+}
+
+/// Writes what is cached of a range of a file or device, waits for it, and forgets the
+/// cached pages: on a ramdisk they would be a second copy in memory.
+///
+/// # Errors
+/// As [`start_writeback`].
+pub fn settle(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    wait_writeback(&file, offset, len)?;
+    let len = NonZeroU64::new(len);
+    Ok(fadvise(&file, offset, len, Advice::DontNeed)?)
+}
+
+/// Frees what a range of a file takes, which then reads as zeros; the file keeps its
+/// length (fallocate(2), `FALLOC_FL_PUNCH_HOLE`).
+///
+/// # Errors
+/// `EOPNOTSUPP` from a file system without holes, `ENODEV` for a device without them.
+pub fn punch(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(fallocate(file, flags, offset, len)?)
 }
 
 fn sync_range(file: impl AsFd, (offset, len): (u64, u64), flags: u32) -> io::Result<()> {

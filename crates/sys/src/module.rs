@@ -1,5 +1,6 @@
 //! Kernel modules.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -21,12 +22,33 @@ pub enum Loaded {
 /// What the kernel says; `ENOENT` from an existing file means an unknown symbol, so
 /// a module that should have been loaded before.
 pub fn load(file: &Path) -> io::Result<Loaded> {
+    load_with(file, "")
+}
+
+/// As [`load`], with parameters such as `rd_nr=16 rd_size=64000`; a module that was
+/// there before keeps its own.
+///
+/// # Errors
+/// As [`load`]; `EINVAL` for a parameter that the module does not take.
+pub fn load_with(file: &Path, parameters: &str) -> io::Result<Loaded> {
     let file = File::open(file)?;
-    match rustix::system::finit_module(&file, c"", 0) {
+    let parameters = CString::new(parameters)?;
+    match rustix::system::finit_module(&file, &parameters, 0) {
         Ok(()) => Ok(Loaded::Now),
         Err(Errno::EXIST) => Ok(Loaded::Before),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Removes a module (delete_module(2)), without waiting for whoever uses it.
+///
+/// # Errors
+/// `ENOENT` when it is not loaded or built in, `EWOULDBLOCK` while it is in use.
+pub fn unload(name: &str) -> io::Result<()> {
+    let name = CString::new(name)?;
+    // The kernel's O_NONBLOCK is the flag that means "do not wait".
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    Ok(rustix::system::delete_module(&name, flags)?)
 }
 
 /// The kernel's release, as `uname -r` prints it.

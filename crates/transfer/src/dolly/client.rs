@@ -52,8 +52,27 @@ impl Options {
     }
 }
 
-/// Says whether so many bytes fit, and if not, why and what to do.
-pub type Fits = Box<dyn Fn(u64) -> Result<(), String>>;
+/// How much is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// So much: the golden node has said it.
+    Total(u64),
+    /// No less than so much, which is here already: an old golden node says the total
+    /// at the end.
+    AtLeast(u64),
+}
+
+impl Size {
+    /// In bytes, as far as it is known.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Total(bytes) | Self::AtLeast(bytes) => bytes,
+        }
+    }
+}
+
+/// Says whether so much fits, and if not, why and what to do.
+pub type Fits = Box<dyn Fn(Size) -> Result<(), String>>;
 
 /// Where the data goes, opened.
 pub struct Store {

@@ -6,7 +6,7 @@ use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::node::{self, Event as Said, Input, Link, Node};
 
 use super::children::Children;
-use super::client::{Fits, OpenStore, Store};
+use super::client::{Fits, OpenStore, Size, Store};
 use super::flowing::{Blame, Flowing};
 use super::intake::CAUTION;
 use super::net::Got;
@@ -142,7 +142,7 @@ impl Member<'_> {
             }
             Said::Total(total) => {
                 self.total = Some(total);
-                self.check_room(total)?;
+                self.check_room(Size::Total(total))?;
                 self.start_clock();
                 if let Some(flow) = &self.flow {
                     flow.gate.open(total);
@@ -154,9 +154,9 @@ impl Member<'_> {
         Ok(())
     }
 
-    fn check_room(&self, bytes: u64) -> Result<(), Failure> {
+    fn check_room(&self, size: Size) -> Result<(), Failure> {
         match &self.fits {
-            Some(fits) => fits(bytes).map_err(Failure::Here),
+            Some(fits) => fits(size).map_err(Failure::Here),
             None => Ok(()),
         }
     }
@@ -201,7 +201,7 @@ impl Member<'_> {
             self.handle(Input::Data)?;
         }
         if self.total.is_none() && received > 0 {
-            self.check_room(received)?;
+            self.check_room(Size::AtLeast(received))?;
         }
         match look {
             Err(Blame::Here(what)) => return Err(Failure::Here(what)),
