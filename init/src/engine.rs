@@ -1,7 +1,9 @@
 //! Steps as data, and the one engine that runs, numbers and repeats them.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
+
+use goldring_contract::bootargs::{BootArgs, Method};
 
 use crate::console;
 use crate::ctx::Ctx;
@@ -15,9 +17,43 @@ pub(crate) struct Step {
     /// What it does, as the end of "cannot …" or "would …".
     pub(crate) what: &'static str,
     /// How often it is tried.
-    pub(crate) tries: u32,
+    pub(crate) tries: Tries,
     /// The work.
     pub(crate) run: fn(&mut Ctx) -> Result<(), Fate>,
+}
+
+/// How often a step is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tries {
+    /// So often.
+    Fixed(u32),
+    /// By the way in which stage 2 comes: usually so often, and with this method so
+    /// often.
+    ByMethod(u32, Method, u32),
+}
+
+impl Tries {
+    /// How often in this boot.
+    fn of(self, args: &BootArgs) -> u32 {
+        let method = args.automatic.as_ref().map(|automatic| automatic.method);
+        match self {
+            Self::ByMethod(_, special, tries) if method == Some(special) => tries,
+            Self::Fixed(tries) | Self::ByMethod(tries, ..) => tries,
+        }
+    }
+}
+
+/// As the end of a line of `init --list`.
+impl fmt::Display for Tries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(1) => Ok(()),
+            Self::Fixed(tries) => write!(f, ", up to {tries} times"),
+            Self::ByMethod(usual, method, tries) => {
+                write!(f, ", up to {usual} times (method:{method}: {tries})")
+            }
+        }
+    }
 }
 
 /// How a boot ends; it always does.
@@ -52,14 +88,15 @@ pub(crate) fn run(steps: &[Step], ctx: &mut Ctx) -> End {
 
 /// Runs one step as often as it may be tried, with growing pauses.
 fn attempt(step: &Step, ctx: &mut Ctx) -> Result<(), Fate> {
+    let tries = step.tries.of(&ctx.args);
     let mut pause = Duration::from_secs(1);
     let mut number = 1;
     loop {
         ctx.attempt = number;
         inject_panic(step, ctx);
         match (step.run)(ctx) {
-            Err(Fate::Retry(cause)) if number < step.tries => {
-                console::say(&format!("{} (try {number}/{})", cause.why, step.tries));
+            Err(Fate::Retry(cause)) if number < tries => {
+                console::say(&format!("{} (try {number}/{tries})", cause.why));
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(PAUSE_MAX);
                 number += 1;
@@ -86,11 +123,10 @@ fn inject_panic(step: &Step, ctx: &Ctx) {
 pub(crate) fn list(steps: &[Step]) -> String {
     let mut text = String::new();
     for (number, step) in steps.iter().enumerate() {
-        let tries = match step.tries {
-            1 => String::new(),
-            tries => format!(", up to {tries} times"),
-        };
-        let _ = writeln!(text, "{}  {:<8}{}{tries}", number + 1, step.id, step.what);
+        let Step {
+            id, what, tries, ..
+        } = step;
+        let _ = writeln!(text, "{}  {id:<8}{what}{tries}", number + 1);
     }
     text
 }
@@ -113,9 +149,19 @@ mod tests {
         Step {
             id: "test",
             what: "try it",
-            tries,
+            tries: Tries::Fixed(tries),
             run,
         }
+    }
+
+    #[test]
+    fn a_method_may_have_tries_of_its_own() {
+        let tries = Tries::ByMethod(5, Method::Dolly, 3);
+        let of = |text: &str| tries.of(&BootArgs::parse(text).unwrap());
+        assert_eq!(of("automatic=method:dolly"), 3);
+        assert_eq!(of("automatic=method:http"), 5);
+        assert_eq!(of(""), 5);
+        assert_eq!(tries.to_string(), ", up to 5 times (method:dolly: 3)");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod last_act;
 mod memory;
 mod modprobe;
 mod network;
+mod ramdisk;
 mod sources;
 mod steps;
 mod store;

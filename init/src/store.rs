@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use goldring_contract::limits::FETCH_SILENCE;
-use goldring_contract::paths;
+use goldring_contract::{Root, paths};
 use goldring_sys::mount::{Access, Mounted};
 use goldring_transfer::fetch::{FetchError, Progress, into_file};
 
@@ -65,22 +65,44 @@ fn check_size(ctx: &Ctx, place: &str, length: u64) -> Result<(), Fate> {
             manifest.stage2_size, SAME_BUILD
         )));
     }
-    let text = fs::read_to_string(ctx.root.join("/proc/meminfo")).unwrap_or_default();
-    match available(&text) {
-        Some(free) if free < length.saturating_add(ELBOW_ROOM) => Err(Fate::reboot(format!(
+    enough(free(&ctx.root), length).map_err(Fate::reboot)
+}
+
+/// How much memory is free, in bytes.
+pub(crate) fn free(root: &Root) -> Option<u64> {
+    let text = fs::read_to_string(root.join("/proc/meminfo")).unwrap_or_default();
+    available(&text)
+}
+
+/// How much of `free` bytes stage 2 may take.
+pub(crate) fn usable(free: u64) -> u64 {
+    free.saturating_sub(ELBOW_ROOM)
+}
+
+/// Whether stage 2 with so many bytes fits into so much free memory.
+///
+/// # Errors
+/// A sentence with how much is needed.
+pub(crate) fn enough(free: Option<u64>, length: u64) -> Result<(), String> {
+    match free {
+        Some(free) if usable(free) < length => Err(format!(
             "not enough memory: rescue.clp has {} MB and the system needs {} MB more, \
              but only {} MB are free; give the node more memory",
             length >> 20,
             ELBOW_ROOM >> 20,
             free >> 20
-        ))),
+        )),
         _ => Ok(()),
     }
 }
 
 const SAME_BUILD: &str = "copy both from the same build, or add stage2_digest=off";
 
-fn check_digest(ctx: &Ctx, place: &str, digest: &str) -> Result<(), Fate> {
+/// Compares a digest with the manifest's.
+///
+/// # Errors
+/// It is another, and `stage2_digest=off` was not said.
+pub(crate) fn check_digest(ctx: &Ctx, place: &str, digest: &str) -> Result<(), Fate> {
     match &ctx.manifest {
         Some(manifest) if manifest.stage2_sha256 != digest => {
             if ctx.args.any_stage2 {
@@ -139,20 +161,20 @@ pub(crate) fn prepare(ctx: &mut Ctx, file: &Path) -> Result<(), Fate> {
 }
 
 /// Lines of progress, not too many for a serial console.
-struct Beat {
+pub(crate) struct Beat {
     last: Instant,
     pause: Duration,
 }
 
 impl Beat {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             last: Instant::now(),
             pause: BEAT,
         }
     }
 
-    fn progress(&mut self, progress: Progress) {
+    pub(crate) fn progress(&mut self, progress: Progress) {
         let done = progress.bytes == progress.total;
         if done || self.last.elapsed() >= self.pause {
             self.last = Instant::now();

@@ -131,6 +131,23 @@ fn a_boot_is_told_step_by_step() {
     assert!(output.status.success());
 }
 
+/// The line of the manual, as it stands.
+#[test]
+fn stage_2_by_dolly_is_told() {
+    let world = world();
+    let line = "initrd=images/all.rdz ramdisk_size=64000 vga=788 \
+                automatic=method:dolly,dolly_timeout:100,interface:eth0,network:dhcp rescue dollymethod";
+    let output = init(world.path(), line, KERNEL);
+    let wanted = "would wait 3 times 100 s for a dolly server whose configuration says \
+                  outfile /dev/ram3, a ramdisk of ramdisk_size=64000\n";
+    assert!(said(&output).contains(wanted), "{}", said(&output));
+    assert!(output.status.success());
+    let word = "automatic=method:dolly dolly_timeout=7";
+    let output = said(&init(world.path(), word, KERNEL));
+    let wanted = "3 times 7 s for";
+    assert!(output.contains(wanted) && output.contains("as large as the memory allows"));
+}
+
 #[test]
 fn each_misfortune_is_one_sentence_that_says_what_to_do() {
     let world = world();
@@ -149,9 +166,9 @@ fn each_misfortune_is_one_sentence_that_says_what_to_do() {
             "interface: has no value",
         ),
         (
-            "automatic=method:nfs",
+            "automatic=method:ka,interface:eth0,network:dhcp root=/dev/ram3 rw rescue kamethod",
             KERNEL,
-            "method:nfs is not in this version yet; use method:http",
+            "method:ka comes with a later version; use method:http or method:dolly",
         ),
         (
             good,

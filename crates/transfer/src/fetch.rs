@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
+use crate::digest::Sha256;
 
 /// How much is read at once, in bytes.
 const BLOCK: usize = 256 * 1024;
@@ -99,7 +99,7 @@ pub fn into_file(
         source,
     };
     let mut file = File::create(path).map_err(failed)?;
-    let mut digest = Sha256::new();
+    let mut digest = Sha256::default();
     let mut block = vec![0; BLOCK];
     let started = Instant::now();
     let mut window = (started, 0);
@@ -112,7 +112,7 @@ pub fn into_file(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(FetchError::Broken { got, total, source }),
         };
-        digest.update(&block[..length]);
+        digest.add(&block[..length]);
         file.write_all(&block[..length]).map_err(failed)?;
         got += length as u64;
         let elapsed = started.elapsed();
@@ -133,11 +133,7 @@ pub fn into_file(
         }
     }
     partial.keep();
-    Ok(digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(digest.hex())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Sockets and threads around the wire protocols, the pump that moves the data, and
 //! the fetchers of stage 2.
 
+pub mod digest;
 pub mod dolly;
 pub mod fetch;
 pub mod http;

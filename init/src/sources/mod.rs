@@ -3,6 +3,7 @@
 //! A source delivers a file or a block device that holds stage 2, checked as far as it
 //! can be, or says in one sentence why not. Trying again is the engine's.
 
+mod dolly;
 mod http;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::fate::Fate;
 pub(crate) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
     match ctx.automatic()?.method {
         Method::Http => http::deliver(ctx),
+        Method::Dolly => dolly::deliver(ctx),
         method => Err(later(method)),
     }
 }
@@ -30,13 +32,14 @@ pub(crate) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
 pub(crate) fn plan(ctx: &Ctx) -> Result<String, Fate> {
     match ctx.automatic()?.method {
         Method::Http => http::plan(ctx),
+        Method::Dolly => dolly::plan(ctx),
         method => Err(later(method)),
     }
 }
 
 fn later(method: Method) -> Fate {
     Fate::reboot(format!(
-        "method:{method} is not in this version yet; use method:http"
+        "method:{method} comes with a later version; use method:http or method:dolly"
     ))
 }
 
