@@ -5,6 +5,7 @@
 pub mod cloop;
 pub mod probe;
 pub mod source;
+pub mod superblock;
 pub mod target;
 pub mod users;
 pub mod writer;
