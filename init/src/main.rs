@@ -4,6 +4,7 @@
 //! [`last_act`]. On a laptop `init --dry-run --root DIR` tells what it would do.
 
 mod console;
+mod content;
 mod ctx;
 mod engine;
 mod fate;

@@ -25,6 +25,8 @@ pub const MODPROBE: &str = "/sbin/modprobe";
 
 /// The downloaded stage 2.
 pub const STAGE2_FILE: &str = "/run/stage2/rescue.clp";
+/// What a compressed loop image was expanded to.
+pub const STAGE2_EXPANDED: &str = "/run/stage2/rescue.iso";
 /// The read-only stage 2.
 pub const STAGE2_LOWER: &str = "/run/stage2/lower";
 /// Memory that takes what stage 2 writes.

@@ -160,6 +160,11 @@ impl<R: Read + Seek> Cloop<R> {
             .unwrap_or_default()
     }
 
+    /// Where the last block ends: how long the image is, in bytes.
+    pub fn end(&self) -> u64 {
+        self.offsets.last().copied().unwrap_or_default()
+    }
+
     /// Expands one block into `out`, whose old content is replaced.
     ///
     /// # Errors

@@ -1,16 +1,17 @@
 //! Stage 2 as a root of its own: the image, the loop device of a file, the overlay, the
 //! binds.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use goldring_contract::{Root, paths};
+use goldring_disk::probe::FileSystem;
 use goldring_sys::loopdev::LoopDevice;
 use goldring_sys::mount::{Access, Mounted};
 
 use crate::console::say;
+use crate::content;
 use crate::ctx::Ctx;
 use crate::fate::Fate;
 use crate::insert::{Kernel, by_name};
@@ -27,41 +28,47 @@ pub(crate) struct Stage2 {
     device: Option<LoopDevice>,
 }
 
+/// The part of a mount that tells of the image.
+const FILE_SYSTEM: &str = "file system";
+
 /// Mounts it.
 pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
     if ctx.dry_run {
         say(&format!("would mount it on {}", paths::STAGE2_ROOT));
         return Ok(());
     }
-    let file = ctx
+    let image = ctx
         .image
         .clone()
         .ok_or_else(|| Fate::reboot("stage 2 was not fetched; please report it with this line"))?;
-    let kind = File::open(&file).and_then(|mut file| recognise(&mut file));
-    let fs = match kind {
-        Ok(Content::FileSystem(fs)) => fs,
-        Ok(Content::Cloop) => {
-            return Err(Fate::reboot(
-                "rescue.clp is an old compressed loop image; make a new one with `cargo xtask image`",
-            ));
-        }
-        Ok(Content::Unknown) => {
-            return Err(Fate::reboot(
-                "rescue.clp is neither squashfs nor iso9660 nor ext; \
-                 make a new one with `cargo xtask image`",
-            ));
-        }
-        Err(error) => return Err(Fate::reboot(format!("reading {}: {error}", file.display()))),
-    };
+    let (image, fs) = content::open(ctx, image)?;
     load_modules(ctx, fs);
-    let stage2 = mount(&ctx.root, &file, fs)
-        .map_err(|(what, error)| Fate::reboot(format!("mounting stage 2, {what}: {error}")))?;
+    let stage2 = mount(&ctx.root, &image, fs).map_err(|(what, error)| match what {
+        FILE_SYSTEM => content::broken(&image, fs, &error),
+        what => Fate::reboot(format!("mounting stage 2, {what}: {error}")),
+    })?;
+    check_agent(&ctx.root)?;
     ctx.stage2 = Some(stage2);
     Ok(())
 }
 
+/// What comes from an old boot server mounts well and has no agent in it.
+fn check_agent(root: &Root) -> Result<(), Fate> {
+    let agent = root
+        .join(paths::STAGE2_LOWER)
+        .join(paths::AGENT.trim_start_matches('/'));
+    if agent.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    Err(Fate::reboot(format!(
+        "this stage 2 has no {}: it is the rescue system of something else, perhaps an old \
+         rescue.clp; put the one that was made with this all.rdz there",
+        paths::AGENT
+    )))
+}
+
 /// Loads what mounting needs; what is built into the kernel is not in the tables.
-fn load_modules(ctx: &Ctx, fs: &str) {
+fn load_modules(ctx: &Ctx, fs: FileSystem) {
     let release = ctx.release();
     let mut kernel = Kernel {
         root: &ctx.root,
@@ -69,44 +76,14 @@ fn load_modules(ctx: &Ctx, fs: &str) {
         names: &ctx.tables.names,
         dry_run: false,
     };
-    for name in ["loop", fs, "overlay"] {
+    let types = fs.kernel_types().iter().copied();
+    for name in ["loop", "overlay"].into_iter().chain(types) {
         by_name(&ctx.tables, name, &mut kernel);
     }
 }
 
-/// What a file holds.
-#[derive(Debug, PartialEq, Eq)]
-enum Content {
-    FileSystem(&'static str),
-    /// "compressed loop", as rescue.clp was until 2007.
-    Cloop,
-    Unknown,
-}
-
-/// Looks at the marks that file systems have: squashfs at 0, ext at 1080 (ext4 drives
-/// 2 and 3 as well), ISO 9660 at 32769.
-fn recognise(file: &mut (impl Read + Seek)) -> io::Result<Content> {
-    const MARKS: [(u64, &[u8], Content); 4] = [
-        (0, b"hsqs", Content::FileSystem("squashfs")),
-        (1080, b"\x53\xef", Content::FileSystem("ext4")),
-        (32769, b"CD001", Content::FileSystem("iso9660")),
-        (0, b"#!/bin/sh\n#V2.0 Format\n", Content::Cloop),
-    ];
-    for (offset, mark, content) in MARKS {
-        let mut found = vec![0; mark.len()];
-        file.seek(SeekFrom::Start(offset))?;
-        match file.read_exact(&mut found) {
-            Ok(()) if found == mark => return Ok(content),
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Content::Unknown)
-}
-
 /// Loop device, lower tree, overlay, and the kernel's file systems inside.
-fn mount(root: &Root, file: &Path, fs: &str) -> Result<Stage2, (&'static str, io::Error)> {
+fn mount(root: &Root, file: &Path, fs: FileSystem) -> Result<Stage2, (&'static str, io::Error)> {
     fn at<T>(what: &'static str, result: io::Result<T>) -> Result<T, (&'static str, io::Error)> {
         result.map_err(|error| (what, error))
     }
@@ -119,8 +96,10 @@ fn mount(root: &Root, file: &Path, fs: &str) -> Result<Stage2, (&'static str, io
     };
     let source = device.as_ref().map_or(file, LoopDevice::path);
     let lower_dir = root.join(paths::STAGE2_LOWER);
-    let lower = Mounted::new(source, &lower_dir, fs, Access::ReadOnly, "");
-    let lower = at("file system", lower)?;
+    let options = fs.untouched();
+    let kernel_type = fs.kernel_types()[0];
+    let lower = Mounted::new(source, &lower_dir, kernel_type, Access::ReadOnly, options);
+    let lower = at(FILE_SYSTEM, lower)?;
     let upper = root.join(paths::STAGE2_UPPER);
     for folder in ["data", "work"] {
         at("upper folders", std::fs::create_dir_all(upper.join(folder)))?;
@@ -159,25 +138,4 @@ fn mount(root: &Root, file: &Path, fs: &str) -> Result<Stage2, (&'static str, io
     let bind = Mounted::bind(&root.join(paths::MODULE_TREE), &modules);
     stage2.binds.push(at("modules", bind)?);
     Ok(stage2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Cursor;
-
-    #[test]
-    fn content_is_recognised() {
-        let file = |offset: usize, mark: &[u8]| {
-            let mut bytes = vec![0; offset];
-            bytes.extend(mark);
-            recognise(&mut Cursor::new(bytes)).unwrap()
-        };
-        assert_eq!(file(0, b"hsqs...."), Content::FileSystem("squashfs"));
-        assert_eq!(file(1080, b"\x53\xef"), Content::FileSystem("ext4"));
-        assert_eq!(file(32769, b"CD001"), Content::FileSystem("iso9660"));
-        assert_eq!(file(0, b"#!/bin/sh\n#V2.0 Format\n"), Content::Cloop);
-        assert_eq!(file(0, b"<html>"), Content::Unknown);
-        assert_eq!(file(0, b""), Content::Unknown);
-    }
 }
