@@ -228,6 +228,11 @@ impl Guest {
         Ok(())
     }
 
+    /// What the guest's disk holds, `/dev/vda`.
+    pub fn disk(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
     fn tail(&self) -> String {
         let console = self.console();
         let lines: Vec<_> = console.lines().filter(|line| !line.is_empty()).collect();
