@@ -42,6 +42,10 @@ pub(crate) const LAB: &[Need] = &[
     ),
     need("mke2fs", "e2fsprogs"),
     need("sfdisk", "fdisk"),
+    // The images that came by dolly in the old days.
+    need("unsquashfs", "squashfs-tools"),
+    need("xorriso", "xorriso"),
+    need("create_compressed_fs", "cloop-utils"),
 ];
 
 /// What the tests in network namespaces need.

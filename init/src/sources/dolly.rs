@@ -181,7 +181,7 @@ fn target(config: &Config) -> Result<u8, String> {
     };
     ramdisk::number(&output.path).ok_or_else(|| {
         format!(
-            "the dolly server wants to write to {}; stage 2 goes to /dev/ram3: write outfile \
+            "the dolly server wants to write to {}, but stage 2 goes to /dev/ram3: write outfile \
              /dev/ram3 in its configuration",
             output.path
         )
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(to("/dev/ram3"), Ok(3));
         assert_eq!(
             to("/dev/sda").unwrap_err(),
-            "the dolly server wants to write to /dev/sda; stage 2 goes to /dev/ram3: \
+            "the dolly server wants to write to /dev/sda, but stage 2 goes to /dev/ram3: \
              write outfile /dev/ram3 in its configuration"
         );
         for path in ["/dev/ram16", "stage2.img", "/dev/ram3/../sda", "/init"] {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -48,8 +48,21 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("ramdisk::an_old_rescue_system_has_no_agent", no_agent),
     ];
     stories
-        .map(|(name, story)| trial(name, no_lab(), story))
+        .map(|(name, story)| trial(name, no_lab().or_else(no_tools), story))
         .into()
+}
+
+/// Why no image of the old days can be made here, if so.
+fn no_tools() -> Option<&'static str> {
+    let tools = ["unsquashfs", "mke2fs", "xorriso", "create_compressed_fs"];
+    let there = |tool| {
+        let command = Command::new(tool).stdin(Stdio::null()).output();
+        command.is_ok()
+    };
+    (!tools.into_iter().all(there)).then_some(
+        "needs squashfs-tools, e2fsprogs, xorriso and cloop-utils; as root, cargo xtask test \
+         installs them",
+    )
 }
 
 /// A room in which node 1 has 10.0.1.31, node 2 10.0.1.32.
@@ -239,14 +252,10 @@ fn compressed() -> Result<()> {
     golden.ends(true)?;
     guest.expect("# ", LIMIT)?;
     // The memory of the packed one is free again.
-    guest.type_line("grep ' /run/stage2/lower ' /proc/mounts; ls /dev/ram3; echo $((6*7))")?;
+    guest
+        .type_line("grep ' /run/stage2/lower ' /proc/mounts; ls /dev/ram3 || echo gone-$((6*7))")?;
     guest.expect("/run/stage2/lower iso9660", LIMIT)?;
-    guest.expect("\n42", LIMIT)?;
-    ensure!(
-        guest.console().contains("/dev/ram3: No such file"),
-        "the ramdisk is still there"
-    );
-    Ok(())
+    guest.expect("gone-42", LIMIT)
 }
 
 fn nobody() -> Result<()> {
@@ -267,7 +276,7 @@ fn disk_meant() -> Result<()> {
     let mut guest = node(&room, 1, RESCUE)?;
     let rescue = images()?.join("rescue.clp");
     let mut golden = Golden::start(&room, (&rescue, "/dev/vda"), 1, false)?;
-    let sentence = "the dolly server wants to write to /dev/vda; stage 2 goes to /dev/ram3: \
+    let sentence = "the dolly server wants to write to /dev/vda, but stage 2 goes to /dev/ram3: \
                     write outfile /dev/ram3 in its configuration";
     guest.expect(&format!("{sentence} (try 1/3)"), LIMIT)?;
     golden.ends(false)?;
