@@ -231,27 +231,35 @@ impl<'de> Deserialize<'de> for Mode {
     }
 }
 
-/// A size: `18_000_000`, or `"18 MB"` (millions of bytes).
+/// A size as `"18 MB"`, `"2.5 MB"` or `"700 KB"`: thousands and millions of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
+
+impl Size {
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = text.split_once(' ')?;
+        let unit: u64 = match unit {
+            "MB" => 1_000_000,
+            "KB" => 1_000,
+            _ => return None,
+        };
+        let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+        let digit = |text: &str| text.len() == 1 && text.starts_with(|c: char| c.is_ascii_digit());
+        let tenths: u64 = tenths.parse().ok().filter(|_| digit(tenths))?;
+        let whole: u64 = whole.parse().ok().filter(|_| !whole.starts_with('+'))?;
+        whole
+            .checked_mul(unit)?
+            .checked_add(tenths * unit / 10)
+            .map(Self)
+    }
+}
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         let text = String::deserialize(input)?;
-        let bytes = match text.split_once(' ') {
-            Some((number, "MB")) => number
-                .parse::<u64>()
-                .ok()
-                .and_then(|n| n.checked_mul(1_000_000)),
-            Some((number, "KB")) => number
-                .parse::<u64>()
-                .ok()
-                .and_then(|n| n.checked_mul(1_000)),
-            _ => None,
-        };
-        bytes.map(Self).ok_or_else(|| {
+        Self::parse(&text).ok_or_else(|| {
             D::Error::custom(format!(
-                "size {text:?} is none; write \"18 MB\" or \"700 KB\""
+                "size {text:?} is none; write \"18 MB\", \"2.5 MB\" or \"700 KB\""
             ))
         })
     }
@@ -392,6 +400,40 @@ mod tests {
         }
         let good = Stage2::parse(&format!("{tools}optional = true\n")).unwrap();
         assert_eq!(good.packages().1, BTreeSet::from(["p".to_owned()]));
+    }
+
+    #[test]
+    fn sizes_may_have_tenths() {
+        let size = |text| Size::parse(text).map(|size| size.0);
+        assert_eq!(size("18 MB"), Some(18_000_000));
+        assert_eq!(size("2.5 MB"), Some(2_500_000));
+        assert_eq!(size("700 KB"), Some(700_000));
+        for ugly in [
+            "",
+            "18",
+            "MB",
+            " MB",
+            "18MB",
+            "18 GB",
+            "2. MB",
+            ".5 MB",
+            "2.55 MB",
+            "2.+ MB",
+            "+2 MB",
+            "-2 MB",
+            "2,5 MB",
+            "18446744073709551615 MB",
+        ] {
+            assert_eq!(size(ugly), None, "{ugly}");
+        }
+    }
+
+    #[test]
+    fn the_recipes_of_this_project_are_read() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+        let text = |file| std::fs::read_to_string(folder.join(file)).unwrap();
+        Stage1::parse(&text("stage1.toml")).unwrap();
+        Stage2::parse(&text("stage2.toml")).unwrap();
     }
 
     #[test]
