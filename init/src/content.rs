@@ -33,6 +33,8 @@ pub(crate) fn open(ctx: &mut Ctx, image: PathBuf) -> Result<(PathBuf, FileSystem
     if !is_cloop(&mut file).map_err(|error| unreadable(&image, &error))? {
         return Ok((image.clone(), file_system(&mut file, &image)?));
     }
+    // A ramdisk that is open cannot be given back.
+    drop(file);
     let expanded = expand(ctx, &image)?;
     let fs = file_system(&mut opened(&expanded)?, &expanded)?;
     Ok((expanded, fs))
