@@ -6,9 +6,11 @@
 //! nor a comma, as in the old stage 1; the first colon of a pair splits it.
 
 mod automatic;
+mod syslog;
 mod table;
 
 pub use automatic::{Addressing, Automatic, Interface, Method};
+pub use syslog::Syslog;
 pub use table::{KEYS, Key, WORDS, Word};
 
 use crate::limits::AUTOMATIC_MAX;
@@ -31,6 +33,9 @@ pub struct BootArgs {
     pub automatic: Option<Automatic>,
     /// `rescue`, or a word that implies it.
     pub rescue: bool,
+    /// `rescue` itself or `debug`: a shell on the second console, for whoever stands at
+    /// the node.
+    pub shell: bool,
     /// The clone method, if any.
     pub clone: Option<CloneMethod>,
     /// `kaopt=NAME`: the base name of all ka sessions of this run.
@@ -54,6 +59,8 @@ pub struct BootArgs {
     pub keepmodules: bool,
     /// `debug`: hold instead of rebooting.
     pub debug: bool,
+    /// `syslog=HOST`: who hears what becomes of the node.
+    pub syslog: Option<Syslog>,
     /// `stage2_digest=off`: take a stage 2 that was not made with this image.
     pub any_stage2: bool,
     /// What was read and ignored, one sentence each, for the console.
@@ -126,6 +133,8 @@ impl BootArgs {
                 (word.read)(&mut args, word, value)?;
             }
         }
+        // Who wants no open shell beside a clone leaves the word "rescue" out.
+        args.shell = args.rescue || args.debug;
         // The manual writes "rescue dollymethod"; since 2010 the second word alone is enough.
         args.rescue |= args.clone.is_some();
         if let Some(automatic) = &mut args.automatic {

@@ -51,6 +51,9 @@ pub const REBOOT_COUNTDOWN_LONG: Duration = Duration::from_secs(30);
 /// The last sync before a reboot never takes longer than this.
 pub const LAST_SYNC: Duration = Duration::from_secs(30);
 
+/// The port of syslog over UDP (RFC 5426, section 3.3).
+pub const SYSLOG_PORT: u16 = 514;
+
 /// The longest `automatic=` that is read. Linux on x86 keeps 2048 bytes of the
 /// command line; a longer one can only be a mistake.
 pub const AUTOMATIC_MAX: usize = 4096;

@@ -4,3 +4,4 @@
 pub mod arp;
 pub mod dhcp;
 pub mod dolly;
+pub mod syslog;

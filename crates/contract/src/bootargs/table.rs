@@ -2,7 +2,7 @@
 //! beside it. The guide and the sample PXE file are generated from it
 //! (`cargo xtask docs`).
 
-use super::{BootArgs, BootArgsError, CloneMethod, non_empty, parse_mac, shown};
+use super::{BootArgs, BootArgsError, CloneMethod, Syslog, non_empty, parse_mac, shown};
 
 /// A key of `automatic=`.
 #[derive(Debug, Clone, Copy)]
@@ -299,6 +299,18 @@ pub const WORDS: &[Word] = &[
         "hold instead of rebooting, so that a person can look",
         |args, _, _| {
             args.debug = true;
+            Ok(())
+        },
+    ),
+    word(
+        "syslog",
+        "HOST, HOST:PORT or off",
+        "who hears by syslog what becomes of the node; without it the log servers of DHCP, else the boot server",
+        |args, word, text| {
+            args.syslog = match text {
+                "" => None,
+                text => Some(Syslog::parse(text).ok_or_else(|| word.wrong(text))?),
+            };
             Ok(())
         },
     ),

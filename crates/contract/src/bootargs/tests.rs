@@ -298,3 +298,25 @@ fn a_long_line_is_read_to_its_end() {
     let args = BootArgs::parse(&line).unwrap();
     assert!(args.rescue && args.automatic.is_some());
 }
+
+#[test]
+fn who_may_have_a_shell_and_who_hears_of_the_node() {
+    let args = |text: &str| BootArgs::parse(text).unwrap();
+    for (text, shell) in [
+        ("rescue", true),
+        ("rescue dollymethod", true),
+        ("dollymethod", false),
+        ("dollymethod debug", true),
+        ("automatic=method:http", false),
+    ] {
+        assert_eq!(args(text).shell, shell, "{text}");
+    }
+    assert!(args("dollymethod").rescue);
+    assert_eq!(args("syslog=off").syslog, Some(Syslog::Off));
+    assert_eq!(args("syslog=").syslog, None);
+    let error = BootArgs::parse("syslog=host:port").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "syslog=host:port makes no sense; write syslog= and: HOST, HOST:PORT or off"
+    );
+}
