@@ -15,6 +15,7 @@ mod last_act;
 mod memory;
 mod modprobe;
 mod network;
+mod progress;
 mod ramdisk;
 mod sources;
 mod steps;

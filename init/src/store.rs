@@ -4,21 +4,17 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use goldring_contract::limits::FETCH_SILENCE;
 use goldring_contract::{Root, paths};
 use goldring_sys::mount::{Access, Mounted};
-use goldring_transfer::fetch::{FetchError, Progress, into_file};
+use goldring_transfer::fetch::{FetchError, into_file};
 
 use crate::console::say;
 use crate::ctx::Ctx;
 use crate::fate::{Fate, chain};
+pub(crate) use crate::progress::Beat;
 
-/// Before the first line of progress; the pause doubles with each line…
-const BEAT: Duration = Duration::from_secs(2);
-/// … up to this, so that a slow fetch does not fill a serial console.
-const BEAT_MAX: Duration = Duration::from_secs(16);
 /// What the system needs beside stage 2, in bytes.
 const ELBOW_ROOM: u64 = 48 << 20;
 
@@ -87,10 +83,11 @@ pub(crate) fn enough(free: Option<u64>, length: u64) -> Result<(), String> {
     match free {
         Some(free) if usable(free) < length => Err(format!(
             "not enough memory: rescue.clp has {} MB and the system needs {} MB more, \
-             but only {} MB are free; give the node more memory",
+             but only {} MB are free; give the node {} MB more",
             length >> 20,
             ELBOW_ROOM >> 20,
-            free >> 20
+            free >> 20,
+            (length - usable(free)).div_ceil(1 << 20)
         )),
         _ => Ok(()),
     }
@@ -160,58 +157,27 @@ pub(crate) fn prepare(ctx: &mut Ctx, file: &Path) -> Result<(), Fate> {
     Ok(())
 }
 
-/// Lines of progress, not too many for a serial console.
-pub(crate) struct Beat {
-    last: Instant,
-    pause: Duration,
-}
-
-impl Beat {
-    pub(crate) fn new() -> Self {
-        Self {
-            last: Instant::now(),
-            pause: BEAT,
-        }
-    }
-
-    pub(crate) fn progress(&mut self, progress: Progress) {
-        let done = progress.bytes == progress.total;
-        if done || self.last.elapsed() >= self.pause {
-            self.last = Instant::now();
-            self.pause = (self.pause * 2).min(BEAT_MAX);
-            say(&line(progress));
-        }
-    }
-}
-
-/// `stage 2: 35.5 of 71.0 MB (50 %), 11.2 MB/s`.
-fn line(progress: Progress) -> String {
-    let megabytes = |bytes: u64| bytes as f64 / 1e6;
-    let seconds = progress.elapsed.as_secs_f64().max(0.001);
-    format!(
-        "stage 2: {:.1} of {:.1} MB ({} %), {:.1} MB/s",
-        megabytes(progress.bytes),
-        megabytes(progress.total),
-        progress.bytes.saturating_mul(100) / progress.total.max(1),
-        megabytes(progress.bytes) / seconds
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn memory_and_progress_are_read_and_written() {
+    fn what_does_not_fit_is_told_with_how_much_is_missing() {
+        assert_eq!(enough(Some(119 << 20), 71 << 20), Ok(()));
+        assert_eq!(enough(None, u64::MAX), Ok(()));
+        assert_eq!(
+            enough(Some(90 << 20), 47 << 20).unwrap_err(),
+            "not enough memory: rescue.clp has 47 MB and the system needs 48 MB more, but only \
+             90 MB are free; give the node 5 MB more"
+        );
+        assert!(enough(Some(0), u64::MAX).is_err());
+    }
+
+    #[test]
+    fn free_memory_is_read() {
         let text = "MemTotal:  1000 kB\nMemAvailable:    500 kB\n";
         assert_eq!(available(text), Some(512_000));
         assert_eq!(available("MemAvailable: many kB\n"), None);
         assert_eq!(available(""), None);
-        let half = Progress {
-            bytes: 35_500_000,
-            total: 71_000_000,
-            elapsed: Duration::from_secs(5),
-        };
-        assert_eq!(line(half), "stage 2: 35.5 of 71.0 MB (50 %), 7.1 MB/s");
     }
 }

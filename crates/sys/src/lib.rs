@@ -18,5 +18,6 @@ pub mod power;
 pub mod process;
 pub mod random;
 pub mod signals;
+pub mod terminal;
 pub mod udp;
 pub mod uevents;
