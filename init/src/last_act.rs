@@ -14,9 +14,18 @@ use goldring_sys::{mount, power, process};
 
 use crate::console::say;
 use crate::engine::End;
+use crate::report::{self, Event};
 
 /// How long processes may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Whether `debug` was said: a bug, too, leaves the machine as it is.
+static DEBUG: AtomicBool = AtomicBool::new(false);
+
+/// From now on a bug does not lead to a reboot.
+pub(crate) fn never_reboot() {
+    DEBUG.store(true, Ordering::SeqCst);
+}
 
 /// Prepares PID 1 for the worst: panics and Ctrl-Alt-Del lead to the last act.
 pub(crate) fn arm() {
@@ -24,13 +33,19 @@ pub(crate) fn arm() {
     std::panic::set_hook(Box::new(|info| {
         if PANICKED.swap(true, Ordering::SeqCst) {
             // A panic on the way out: nothing left to try.
+            if DEBUG.load(Ordering::SeqCst) {
+                stay_after_bug();
+            }
             reboot();
         }
-        say(
-            &format!("init: a bug: {info}; please report it with this line")
-                .replace(":\n", ": ")
-                .replace('\n', " "),
-        );
+        let line = format!("init: a bug: {info}; please report it with this line")
+            .replace(":\n", ": ")
+            .replace('\n', " ");
+        say(&line);
+        report::tell(Event::Panic, &line);
+        if DEBUG.load(Ordering::SeqCst) {
+            stay_after_bug();
+        }
         count_down(REBOOT_COUNTDOWN_LONG);
         leave();
     }));
@@ -57,10 +72,12 @@ pub(crate) fn perform(end: &End) -> ! {
         End::Finished => count_down(REBOOT_COUNTDOWN),
         End::Reboot(cause) => {
             say(&cause.why);
+            report::tell(Event::Reboot, &format!("rebooting: {}", cause.why));
             count_down(cause.countdown);
         }
         End::Hold(cause) => {
             say(&cause.why);
+            report::tell(Event::Hold, &format!("holding: {}", cause.why));
             hold();
         }
     }
@@ -84,6 +101,18 @@ pub(crate) fn pretend(end: &End) -> ExitCode {
             say("would hold");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `debug` and a bug: this thread stops here, so that a person can look. The others go on;
+/// only the first one may reap, which is waiting for the agent if not for the end.
+fn stay_after_bug() -> ! {
+    if std::thread::current().name() == Some("main") {
+        hold();
+    }
+    say("debug: going on without this part instead of rebooting");
+    loop {
+        std::thread::park();
     }
 }
 

@@ -17,6 +17,7 @@ mod modprobe;
 mod network;
 mod progress;
 mod ramdisk;
+mod report;
 mod sources;
 mod steps;
 mod store;

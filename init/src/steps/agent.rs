@@ -13,6 +13,7 @@ use goldring_sys::process::{self, Ended, InRoot};
 use crate::console::{self, say};
 use crate::ctx::Ctx;
 use crate::fate::Fate;
+use crate::report::{self, Event};
 
 /// What programs of stage 2 find in their environment.
 const ENVIRONMENT: [(&str, &str); 3] = [
@@ -50,11 +51,19 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
             paths::AGENT
         ))
     })?;
-    console::milestone(Milestone::Stage2Running);
-    let mut shell = Shell::start(&ctx.root, &top);
+    let running = console::milestone(Milestone::Stage2Running);
+    report::tell(Event::Running, &running);
+    console::show_the_way();
+    let mut shell = Shell::new(&ctx.root, &top);
+    if ctx.args.shell {
+        shell.spawn();
+    }
     let ended = wait(pid, &mut shell);
     let word = fs::read_to_string(ctx.root.join(paths::OUTCOME)).ok();
-    judge(ended, word.as_deref()).map(|done| say(&done))
+    let done = judge(ended, word.as_deref())?;
+    say(&done);
+    report::tell(Event::Done, &done);
+    Ok(())
 }
 
 /// Writes what the agent wants to know, and removes the word of an agent before.
@@ -113,7 +122,8 @@ fn said(why: String) -> String {
     }
 }
 
-/// A shell for people on the second console (Alt-F2), as the old stage 1 had it.
+/// A shell for people on the second console (Alt-F2), as the old stage 1 had it; for
+/// those who wrote `rescue` or `debug`.
 struct Shell<'a> {
     root: &'a Root,
     top: &'a Path,
@@ -122,15 +132,13 @@ struct Shell<'a> {
 }
 
 impl<'a> Shell<'a> {
-    fn start(root: &'a Root, top: &'a Path) -> Self {
-        let mut shell = Self {
+    fn new(root: &'a Root, top: &'a Path) -> Self {
+        Self {
             root,
             top,
             pid: None,
             since: Instant::now(),
-        };
-        shell.spawn();
-        shell
+        }
     }
 
     /// Without a second console or a shell there is none, and that is fine.

@@ -3,10 +3,11 @@
 use crate::console::say;
 use crate::ctx::Ctx;
 use crate::fate::Fate;
-use crate::sources;
+use crate::{report, sources};
 
-/// Gets it.
+/// Gets it. From here on somebody else may hear what becomes of this node.
 pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
+    report::prepare(ctx);
     if ctx.dry_run {
         say(&sources::plan(ctx)?);
         return Ok(());
