@@ -54,6 +54,9 @@ pub const LAST_SYNC: Duration = Duration::from_secs(30);
 /// The port of syslog over UDP (RFC 5426, section 3.3).
 pub const SYSLOG_PORT: u16 = 514;
 
+/// A node with this much memory, in MB as it is sold, is promised to work.
+pub const MEMORY_PROMISED: u64 = 512;
+
 /// The longest `automatic=` that is read. Linux on x86 keeps 2048 bytes of the
 /// command line; a longer one can only be a mistake.
 pub const AUTOMATIC_MAX: usize = 4096;

@@ -92,6 +92,20 @@ impl Drop for Mounted {
     }
 }
 
+/// Changes the options of the file system that is mounted on `target`, as in mount(2)'s
+/// data.
+///
+/// # Errors
+/// What the kernel says.
+pub fn remount(target: &Path, options: &str) -> io::Result<()> {
+    let options = CString::new(options)?;
+    Ok(rustix::mount::mount_remount(
+        target,
+        MountFlags::empty(),
+        options.as_c_str(),
+    )?)
+}
+
 /// Unmounts what is on `target`; for the last moments of a machine.
 ///
 /// # Errors

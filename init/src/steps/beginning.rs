@@ -13,6 +13,7 @@ use goldring_sys::mount::{Access, Mounted};
 use crate::console;
 use crate::ctx::Ctx;
 use crate::fate::{Fate, chain};
+use crate::{last_act, memory};
 
 /// Mounts what every program expects.
 pub(super) fn mounts(ctx: &mut Ctx) -> Result<(), Fate> {
@@ -36,6 +37,7 @@ pub(super) fn mounts(ctx: &mut Ctx) -> Result<(), Fate> {
             Err(error) => console::say(&format!("mounting {}: {error}", target.display())),
         }
     }
+    memory::widen_root(&ctx.root);
     Ok(())
 }
 
@@ -71,6 +73,10 @@ pub(super) fn command_line(ctx: &mut Ctx) -> Result<(), Fate> {
             .any(|word| word == "debug");
         Fate::reboot(format!("{error}; correct the PXE entry"))
     })?;
+    if ctx.args.debug && !ctx.dry_run {
+        last_act::never_reboot();
+        console::no_shell_yet(&ctx.root);
+    }
     for note in &ctx.args.notes {
         console::say(note);
     }
@@ -79,6 +85,7 @@ pub(super) fn command_line(ctx: &mut Ctx) -> Result<(), Fate> {
 
 /// Checks that image and kernel belong together, and reads the image's tables.
 pub(super) fn kernel(ctx: &mut Ctx) -> Result<(), Fate> {
+    memory::is_unpacked(&ctx.root)?;
     let file = ctx.root.join(paths::MANIFEST);
     let text = fs::read_to_string(&file).map_err(|error| {
         Fate::reboot(format!(
