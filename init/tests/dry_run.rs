@@ -116,6 +116,7 @@ fn a_boot_is_told_step_by_step() {
         "Can't find ahci.ko in archive",
         "goldring: modules loaded, ",
         "would ask for an address by DHCP on eth0 (52:54:00:12:34:56)",
+        "would tell BOOT-SERVER by syslog what becomes of it",
         "would fetch http://10.0.1.1:8080/cs4/install/stage2/rescue.clp",
         "would mount it on /stage2",
         "would run /usr/bin/goldring node there",
@@ -208,6 +209,32 @@ fn each_misfortune_is_one_sentence_that_says_what_to_do() {
     assert!(said(&init(world.path(), &long, KERNEL)).contains("10252 bytes long"));
     let held = said(&init(world.path(), "debug automatic=", KERNEL));
     assert!(held.ends_with("would hold\n"), "{held}");
+}
+
+/// As on a node where the kernel could not unpack all of all.rdz.
+#[test]
+fn an_image_that_was_not_unpacked_whole_is_noticed() {
+    let world = world();
+    let line = "automatic=method:http,network:dhcp,server:10.0.1.1";
+    write(world.path(), "/proc/meminfo", "MemTotal: 204800 kB\n");
+    let log = |error: &str| format!("0,9,99,-;Initramfs unpacking failed: {error}\n");
+    write(world.path(), "/dev/kmsg", &log("write error"));
+    let refused = said(&init(world.path(), line, KERNEL));
+    assert!(
+        refused.starts_with(
+            "not enough memory: all.rdz does not fit into the half of 200 MB of memory that the \
+             kernel lets it take; give the node 512 MB\nwould reboot in 30 s\n"
+        ),
+        "{refused}"
+    );
+    write(
+        world.path(),
+        "/dev/kmsg",
+        &log("junk within compressed archive"),
+    );
+    let remarked = init(world.path(), line, KERNEL);
+    assert!(remarked.status.success());
+    assert!(said(&remarked).contains("a fault in all.rdz (junk within compressed archive)"));
 }
 
 #[test]

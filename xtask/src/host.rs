@@ -33,6 +33,7 @@ pub(crate) const LAB: &[Need] = &[
         "syslinux-common",
     ),
     need("dnsmasq", "dnsmasq-base"),
+    need("rsyslogd", "rsyslog"),
     need("busybox", "busybox"),
     need("ip", "iproute2"),
     need("mmdebstrap", "mmdebstrap"),

@@ -2,6 +2,7 @@
 
 mod clone;
 mod images;
+mod people;
 mod ramdisk;
 mod rescue;
 mod stage1;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     let mut trials = images::trials();
     trials.extend(stage1::trials());
     trials.extend(rescue::trials());
+    trials.extend(people::trials());
     trials.extend(ramdisk::trials());
     trials.extend(clone::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
