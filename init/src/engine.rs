@@ -202,6 +202,21 @@ mod tests {
     }
 
     #[test]
+    fn debug_holds_after_a_clone_but_not_after_a_person_said_reboot() {
+        for (line, held) in [
+            ("debug dollymethod", true),
+            ("dollymethod", false),
+            ("debug rescue", false),
+        ] {
+            let mut ctx = ctx(line);
+            ctx.dry_run = false;
+            ctx.args = BootArgs::parse(line).unwrap();
+            let end = run(&[step(1, |_| Ok(()))], &mut ctx);
+            assert_eq!(matches!(end, End::Hold(_)), held, "{line}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "asked for by goldring.panic=test")]
     fn a_panic_can_be_asked_for() {
         let fine = step(1, |_| Ok(()));
