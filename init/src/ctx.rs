@@ -13,6 +13,7 @@ use goldring_sys::mount::Mounted;
 use crate::fate::Fate;
 use crate::flags::Facts;
 use crate::hardware::Hardware;
+use crate::sources::mounted::Source;
 use crate::steps::stage2::Stage2;
 
 /// The state of a boot. What a step leaves for later ones is empty until then.
@@ -50,6 +51,8 @@ pub(crate) struct Ctx {
     pub(crate) store: Option<Mounted>,
     /// Stage 2, mounted.
     pub(crate) stage2: Option<Stage2>,
+    /// What stage 2 came from, when it stays mounted: it is used there, or `keepmounted`.
+    pub(crate) held: Option<Source>,
 }
 
 impl Ctx {
@@ -85,6 +88,7 @@ impl Ctx {
             image: None,
             store: None,
             stage2: None,
+            held: None,
         }
     }
 

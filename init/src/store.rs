@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use goldring_contract::limits::FETCH_SILENCE;
 use goldring_contract::{Root, paths};
 use goldring_sys::mount::{Access, Mounted};
-use goldring_transfer::fetch::{FetchError, into_file};
+use goldring_transfer::fetch::{FetchError, Progress, digest_of, into_file};
 
 use crate::console::say;
 use crate::ctx::Ctx;
@@ -39,6 +39,27 @@ pub(crate) fn take(
     .map_err(|error| broken(place, &error))?;
     check_digest(ctx, place, &digest)?;
     Ok(file)
+}
+
+/// Checks the digest of `length` bytes that stay where they are.
+///
+/// # Errors
+/// They cannot be read, or have another digest than the manifest says.
+pub(crate) fn check(
+    ctx: &Ctx,
+    place: &str,
+    stream: &mut dyn Read,
+    length: u64,
+) -> Result<(), Fate> {
+    if ctx.manifest.is_none() || ctx.args.any_stage2 {
+        return Ok(());
+    }
+    let mut beat = Beat::new();
+    let digest = digest_of(stream, length, FETCH_SILENCE, &mut |progress| {
+        beat.progress(progress);
+    })
+    .map_err(|error| broken(place, &error))?;
+    check_digest(ctx, place, &digest)
 }
 
 fn broken(place: &str, error: &FetchError) -> Fate {
@@ -93,7 +114,7 @@ pub(crate) fn enough(free: Option<u64>, length: u64) -> Result<(), String> {
     }
 }
 
-const SAME_BUILD: &str = "copy both from the same build, or add stage2_digest=off";
+pub(crate) const SAME_BUILD: &str = "copy both from the same build, or add stage2_digest=off";
 
 /// Compares a digest with the manifest's.
 ///

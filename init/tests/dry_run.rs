@@ -237,6 +237,138 @@ fn an_image_that_was_not_unpacked_whole_is_noticed() {
     assert!(said(&remarked).contains("a fault in all.rdz (junk within compressed archive)"));
 }
 
+/// A disk of this size in sectors, with so many partitions.
+fn disk(root: &Path, name: &str, sectors: u32, partitions: u32) {
+    let place = format!("/sys/devices/{name}");
+    write(root, &format!("{place}/size"), &format!("{sectors}\n"));
+    let class = root.join("sys/class/block");
+    fs::create_dir_all(&class).unwrap();
+    let link = |place: String, name: &str| {
+        std::os::unix::fs::symlink(format!("../../devices/{place}"), class.join(name)).unwrap();
+    };
+    link(name.to_owned(), name);
+    for number in 1..=partitions {
+        let digit = name.ends_with(|c: char| c.is_ascii_digit());
+        let part = format!("{name}{}{number}", if digit { "p" } else { "" });
+        write(root, &format!("{place}/{part}/size"), "8\n");
+        write(
+            root,
+            &format!("{place}/{part}/partition"),
+            &format!("{number}\n"),
+        );
+        link(format!("{name}/{part}"), &part);
+    }
+}
+
+/// What the manual's nfs entry does, as it stands.
+#[test]
+fn stage_2_by_nfs_is_told() {
+    let world = world();
+    let line = "initrd=images/all.rdz ramdisk_size=64000 vga=788 \
+                automatic=method:nfs,interface:eth0,network:dhcp,server:10.0.1.253,directory:/cs4 \
+                root=/dev/ram3 rescue rw";
+    let output = init(world.path(), line, KERNEL);
+    let wanted = "would mount 10.0.1.253:/cs4 by NFS, in the newest of the versions 4.2 to 3";
+    assert!(said(&output).contains(wanted), "{}", said(&output));
+    assert!(output.status.success());
+    let wrong = "automatic=method:nfs,server:10.0.1.253:nfs,directory:/cs4";
+    let wrong = said(&init(world.path(), wrong, KERNEL));
+    assert!(
+        wrong.contains("server:10.0.1.253:nfs makes no sense"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn stage_2_on_a_disk_or_a_cd_is_told() {
+    let world = world();
+    let root = world.path();
+    let run = |automatic: &str| {
+        said(&init(
+            root,
+            &format!("automatic={automatic} rescue"),
+            KERNEL,
+        ))
+    };
+    let none = run("method:disk");
+    assert!(
+        none.contains("method:disk: this computer shows no disk"),
+        "{none}"
+    );
+    let none = run("method:cdrom");
+    assert!(
+        none.contains("method:cdrom: this computer shows no CD drive, and no disk"),
+        "{none}"
+    );
+    disk(root, "sdb", 100, 2);
+    disk(root, "sda", 100, 11);
+    disk(root, "sdaa", 100, 1);
+    disk(root, "nvme0n1", 100, 1);
+    // An empty card reader, and what is no disk.
+    for (name, sectors) in [
+        ("sdc", 0),
+        ("ram0", 9),
+        ("loop0", 9),
+        ("dm-0", 9),
+        ("fd0", 9),
+    ] {
+        disk(root, name, sectors, 0);
+    }
+    let table = [
+        (
+            "method:disk,directory:/cs4",
+            "would look for stage 2 in /cs4 of sda1, sda2, sda3, sda4, sda5, sda6, sda7, sda8, sda9, \
+             sda10, sda11, sda, sdb1, sdb2, sdb, sdaa1, sdaa, nvme0n1p1, nvme0n1\n",
+        ),
+        ("method:disk,disk:sdb", "in / of sdb1, sdb2, sdb\n"),
+        ("method:disk,disk:sdb,partition:sdb2", "in / of sdb2\n"),
+        (
+            "method:disk,partition:/dev/nvme0n1p1",
+            "in / of nvme0n1p1\n",
+        ),
+        (
+            "method:disk,disk:hda",
+            "disk:hda: there is no such disk, but sda, sdb, sdaa, nvme0n1; ahci for 8086:2922 is not",
+        ),
+        (
+            "method:disk,disk:sdaa,partition:sdb3",
+            "partition:sdb3: there is no such partition, but sda1, sda2,",
+        ),
+        (
+            "method:cdrom",
+            "would look for a CD with stage 2 in sda, sdb, sdaa, nvme0n1\n",
+        ),
+    ];
+    for (automatic, sentence) in table {
+        let said = run(automatic);
+        assert!(
+            said.contains(sentence),
+            "{automatic}: no {sentence:?} in\n{said}"
+        );
+    }
+    // A drive is there without a disc in it.
+    disk(root, "sr0", 0, 0);
+    assert!(run("method:cdrom").contains("in sr0, sda, sdb,"));
+    assert!(!run("method:disk").contains("sr0"));
+}
+
+/// A USB stick and no network make a rescue shell, but no clone.
+#[test]
+fn a_disk_needs_no_network_unless_something_is_cloned() {
+    let world = world();
+    let root = world.path();
+    disk(root, "sda", 100, 1);
+    fs::remove_dir_all(root.join("sys/class/net")).unwrap();
+    let line = |words: &str| format!("automatic=method:disk {words}");
+    let alone = init(root, &line("rescue"), KERNEL);
+    let wanted = "; going on without a network, since stage 2 is here\n";
+    assert!(said(&alone).contains(wanted), "{}", said(&alone));
+    assert!(alone.status.success());
+    let clone = init(root, &line("rescue dollymethod"), KERNEL);
+    assert!(said(&clone).contains("no network interface"));
+    assert!(!clone.status.success());
+}
+
 #[test]
 fn a_card_without_driver_is_named() {
     let world = world();

@@ -2,6 +2,9 @@
 
 /// Where the boot server offers stage 2, below `directory:` (old stage 1).
 pub const STAGE2_ON_SERVER: &str = "install/stage2/rescue.clp";
+/// Its names in a tree that is mounted, the first that is there: it was a squashfs under
+/// a name of its own from 2007 on (old stage 1).
+pub const STAGE2_IN_TREE: [&str; 2] = [STAGE2_ON_SERVER, "install/stage2/rescue.sqfs"];
 
 /// Folder of the tables that the builder puts into `all.rdz`.
 pub const TABLES: &str = "/etc/goldring";
@@ -33,6 +36,11 @@ pub const STAGE2_LOWER: &str = "/run/stage2/lower";
 pub const STAGE2_UPPER: &str = "/run/stage2/upper";
 /// Stage 2 as its programs see it.
 pub const STAGE2_ROOT: &str = "/stage2";
+
+/// Below it the file systems are mounted that stage 2 comes from.
+pub const SOURCES: &str = "/run/sources";
+/// Where `keepmounted` shows that file system in stage 2 (old stage 1).
+pub const KEPT: &str = "/tmp/image";
 
 /// The agent, inside stage 2.
 pub const AGENT: &str = "/usr/bin/goldring";

@@ -3,6 +3,7 @@
 //! images.
 
 pub mod cloop;
+pub mod member;
 pub mod probe;
 pub mod source;
 pub mod superblock;

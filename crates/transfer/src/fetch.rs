@@ -99,6 +99,32 @@ pub fn into_file(
         source,
     };
     let mut file = File::create(path).map_err(failed)?;
+    let store = &mut |block: &[u8]| file.write_all(block).map_err(failed);
+    let digest = read(stream, total, silence, store, progress)?;
+    partial.keep();
+    Ok(digest)
+}
+
+/// The SHA-256 of `total` bytes from `stream`, which are kept nowhere.
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn digest_of(
+    stream: &mut (impl Read + ?Sized),
+    total: u64,
+    silence: Duration,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<String, FetchError> {
+    read(stream, total, silence, &mut |_| Ok(()), progress)
+}
+
+fn read(
+    stream: &mut (impl Read + ?Sized),
+    total: u64,
+    silence: Duration,
+    store: &mut dyn FnMut(&[u8]) -> Result<(), FetchError>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<String, FetchError> {
     let mut digest = Sha256::default();
     let mut block = vec![0; BLOCK];
     let started = Instant::now();
@@ -113,7 +139,7 @@ pub fn into_file(
             Err(source) => return Err(FetchError::Broken { got, total, source }),
         };
         digest.add(&block[..length]);
-        file.write_all(&block[..length]).map_err(failed)?;
+        store(&block[..length])?;
         got += length as u64;
         let elapsed = started.elapsed();
         progress(Progress {
@@ -132,7 +158,6 @@ pub fn into_file(
             window = (Instant::now(), got);
         }
     }
-    partial.keep();
     Ok(digest.hex())
 }
 
@@ -153,6 +178,8 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.unwrap(), expected);
         assert_eq!((steps, std::fs::read(&path).unwrap()), (1, b"abc".to_vec()));
+        let read = digest_of(&mut &b"abc"[..], 3, Duration::MAX, &mut |_| {});
+        assert_eq!(read.unwrap(), expected);
     }
 
     #[test]

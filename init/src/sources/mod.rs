@@ -3,8 +3,12 @@
 //! A source delivers a file or a block device that holds stage 2, checked as far as it
 //! can be, or says in one sentence why not. Trying again is the engine's.
 
+mod cdrom;
+mod disk;
 mod dolly;
 mod http;
+pub(crate) mod mounted;
+mod nfs;
 
 use std::path::PathBuf;
 
@@ -21,6 +25,9 @@ pub(crate) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
     match ctx.automatic()?.method {
         Method::Http => http::deliver(ctx),
         Method::Dolly => dolly::deliver(ctx),
+        Method::Nfs => nfs::deliver(ctx),
+        Method::Cdrom => cdrom::deliver(ctx),
+        Method::Disk => disk::deliver(ctx),
         method => Err(later(method)),
     }
 }
@@ -33,6 +40,9 @@ pub(crate) fn plan(ctx: &Ctx) -> Result<String, Fate> {
     match ctx.automatic()?.method {
         Method::Http => http::plan(ctx),
         Method::Dolly => dolly::plan(ctx),
+        Method::Nfs => nfs::plan(ctx),
+        Method::Cdrom => cdrom::plan(ctx),
+        Method::Disk => disk::plan(ctx),
         method => Err(later(method)),
     }
 }

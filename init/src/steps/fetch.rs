@@ -9,7 +9,12 @@ use crate::{report, sources};
 pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
     report::prepare(ctx);
     if ctx.dry_run {
-        say(&sources::plan(ctx)?);
+        // What is missing now will still be missing in a moment.
+        let plan = sources::plan(ctx).map_err(|fate| match fate {
+            Fate::Retry(cause) => Fate::Reboot(cause),
+            other => other,
+        })?;
+        say(&plan);
         return Ok(());
     }
     ctx.image = Some(sources::deliver(ctx)?);

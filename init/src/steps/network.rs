@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use goldring_contract::bootargs::{Addressing, Automatic};
+use goldring_contract::bootargs::{Addressing, Automatic, Method};
 use goldring_contract::limits::CARRIER_WAIT;
 use goldring_contract::paths;
 use goldring_contract::sentences::Milestone;
@@ -24,8 +24,37 @@ const LATE_CARD_TRIES: u32 = 4;
 /// How long an offer waits for another one that names a boot server.
 const BOOT_SERVER_WAIT: Duration = Duration::from_secs(1);
 
-/// Brings one card up.
+/// Brings one card up. A node whose stage 2 is on a CD or a disk, and that clones nothing,
+/// comes up without a network too: that is what a person with a USB stick expects.
 pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
+    match connect(ctx) {
+        Err(Fate::Retry(cause) | Fate::Reboot(cause)) if is_optional(ctx) => {
+            say(&format!(
+                "{}; going on without a network, since stage 2 is here",
+                cause.why
+            ));
+            // Number 1 is 127.0.0.1's.
+            if !ctx.dry_run {
+                let _ = netlink::link_up(1);
+            }
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Whether nothing that this boot is for needs the network.
+fn is_optional(ctx: &Ctx) -> bool {
+    let method = ctx
+        .args
+        .automatic
+        .as_ref()
+        .map(|automatic| automatic.method);
+    matches!(method, Some(Method::Cdrom | Method::Disk)) && ctx.args.clone.is_none()
+}
+
+/// Brings one card up.
+fn connect(ctx: &mut Ctx) -> Result<(), Fate> {
     let automatic = ctx.automatic()?.clone();
     let links = link::all(&ctx.root);
     if links.is_empty() {
@@ -75,7 +104,7 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
 /// case the first leads to another network.
 fn choose(ctx: &mut Ctx, cards: &[Link]) -> Result<Link, Fate> {
     let wait = match ctx.attempt {
-        1 => CARRIER_WAIT,
+        1 if !is_optional(ctx) => CARRIER_WAIT,
         _ => CARRIER_WAIT_AGAIN,
     };
     let card = link::ready(&ctx.root, cards, &ctx.cards_tried, wait)

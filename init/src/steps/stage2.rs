@@ -48,8 +48,25 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
         what => Fate::reboot(format!("mounting stage 2, {what}: {error}")),
     })?;
     check_agent(&ctx.root)?;
+    let mut stage2 = stage2;
+    show_kept(ctx, &mut stage2);
     ctx.stage2 = Some(stage2);
     Ok(())
+}
+
+/// With `keepmounted` people see where stage 2 came from.
+fn show_kept(ctx: &Ctx, stage2: &mut Stage2) {
+    let Some(held) = ctx.held.as_ref().filter(|_| ctx.args.keepmounted) else {
+        return;
+    };
+    let target = ctx
+        .root
+        .join(paths::STAGE2_ROOT)
+        .join(paths::KEPT.trim_start_matches('/'));
+    match Mounted::bind(held.tree(), &target) {
+        Ok(bind) => stage2.binds.push(bind),
+        Err(error) => say(&format!("keepmounted: {}: {error}", paths::KEPT)),
+    }
 }
 
 /// What comes from an old boot server mounts well and has no agent in it.

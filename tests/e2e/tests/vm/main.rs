@@ -2,6 +2,7 @@
 
 mod clone;
 mod images;
+mod mounted;
 mod people;
 mod ramdisk;
 mod rescue;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     trials.extend(rescue::trials());
     trials.extend(people::trials());
     trials.extend(ramdisk::trials());
+    trials.extend(mounted::trials());
     trials.extend(clone::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

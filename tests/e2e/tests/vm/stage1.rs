@@ -86,10 +86,10 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "stage1::a_method_of_a_later_version",
-        words: "automatic=method:nfs,network:dhcp,server:10.0.2.2,directory:/x rescue",
+        words: "automatic=method:ka,network:dhcp rescue",
         card: Card::Connected,
         manner: Manner::Honest,
-        said: &["method:nfs", "use method:http", "ebooting in"],
+        said: &["method:ka", "use method:http", "ebooting in"],
     },
 ];
 
