@@ -47,6 +47,15 @@ pub(crate) const LAB: &[Need] = &[
     need("unsquashfs", "squashfs-tools"),
     need("xorriso", "xorriso"),
     need("create_compressed_fs", "cloop-utils"),
+    // Stage 2 over NFS, and on disks with these file systems.
+    need("ganesha.nfsd", "nfs-ganesha"),
+    need(
+        "/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so",
+        "nfs-ganesha-vfs",
+    ),
+    need("rpcbind", "rpcbind"),
+    need("mkfs.xfs", "xfsprogs"),
+    need("mkfs.vfat", "dosfstools"),
 ];
 
 /// What the tests in network namespaces need.

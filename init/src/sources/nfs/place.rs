@@ -130,6 +130,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever is written: a host that can be no option of mount(2), and no port 0.
+        #[test]
+        fn any_server_is_read_or_refused(text in "[]\\[:a-f0-9.,/% ]{0,24}|.{0,12}", port in 1..=u16::MAX) {
+            if let Some((host, port)) = split(&text) {
+                assert!(!host.is_empty() && !host.contains([',', '/', ' ', '[', ']']));
+                assert_ne!(port, Some(0));
+            }
+            let plain = text.replace([':', '[', ']', '/', ','], "");
+            let written = format!("{plain}:{port}");
+            if let Some(read) = split(&written) {
+                assert_eq!(read, (plain.as_str(), Some(port)));
+            }
+        }
+    }
+
     #[test]
     fn folders_are_taken_as_typed() {
         let of = |directory| Place::new("h", directory).unwrap();
