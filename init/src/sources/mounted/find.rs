@@ -63,7 +63,13 @@ pub(crate) fn find(
 ) -> Result<Found, Miss> {
     let place = join(name, directory);
     let absent = |error: io::Error| Miss::Absent(format!("{place}: {error}"));
-    let folder = beneath::resolve(outer.target(), Path::new(directory)).map_err(absent)?;
+    let folder = beneath::resolve(outer.target(), Path::new(directory));
+    let folder = folder.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            Miss::Absent(format!("{name} has no {}", directory.trim_matches('/')))
+        }
+        _ => absent(error),
+    })?;
     if folder.is_file() {
         return in_iso(root, outer, &folder, &place, wanted).map_err(|(_, miss)| miss);
     }

@@ -496,7 +496,7 @@ fn disks() -> Result<()> {
         "vdb1/linux has no install/stage2/rescue.clp",
         "vdb1/linux/new.iso is no CD image",
         "vdb1/linux/old.iso has no install/stage2/rescue.clp",
-        "vdb2/linux: No such file or directory",
+        "vdb2 has no linux",
         "vdb3 is a part of LVM, left out",
         "vdb4 is a part of the swap space, left out",
         "vdb5 holds a broken xfs",
