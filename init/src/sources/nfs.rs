@@ -7,7 +7,7 @@ mod place;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goldring_contract::limits::MOUNT_WAIT;
 
@@ -21,6 +21,9 @@ use crate::sources;
 
 /// How long one address of the server may take to answer at all.
 const ANSWER: Duration = Duration::from_secs(10);
+/// A refusal comes at once. After so long it is a time-out, whatever the kernel calls it:
+/// version 4 says EIO.
+const REFUSAL: Duration = Duration::from_secs(10);
 
 /// Mounts it and gets stage 2.
 pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
@@ -111,7 +114,12 @@ fn attempt(
         let name = place.folder_name();
         find(&root, layer, &place.file, &name, wanted).map_err(Failure::Miss)
     };
-    bounded(MOUNT_WAIT, work).unwrap_or(Err(Failure::Late))
+    let start = Instant::now();
+    match bounded(MOUNT_WAIT, work) {
+        None => Err(Failure::Late),
+        Some(Err(Failure::Mount(_))) if start.elapsed() > REFUSAL => Err(Failure::Late),
+        Some(result) => result,
+    }
 }
 
 /// What it means that no version led to stage 2.
@@ -120,9 +128,8 @@ fn fate(ctx: &Ctx, place: &Place, failure: Failure) -> Fate {
         return match failure {
             Failure::Miss(miss) => mounted::nothing(&miss),
             _ => Fate::retry(format!(
-                "{} took the connection and then said nothing for {} s; does its NFS server hang?",
-                place.host,
-                MOUNT_WAIT.as_secs()
+                "{} took the connection and then said nothing; does its NFS server hang?",
+                place.host
             )),
         };
     };

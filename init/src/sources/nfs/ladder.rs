@@ -188,6 +188,11 @@ pub(super) fn climb<T>(mut attempt: impl FnMut(&Rung) -> Result<T, Failure>) -> 
             Err(failure) => failure,
         };
         let weight = failure.weight();
+        let is_mapped = rung.is_three() && rung.mount_port == MountPort::Mapped;
+        if weight == Weight::Gone && is_mapped {
+            // It may be the port mapper alone that a packet filter hides.
+            continue;
+        }
         let nearer = best.as_ref().is_none_or(|best| match best.weight() {
             // The first of several refusals is of the newest version.
             Weight::NotThere | Weight::Odd => weight > best.weight(),
@@ -360,6 +365,17 @@ mod tests {
             })
         });
         assert_eq!(result, Err(missing()));
+        // Only the port mapper hangs.
+        let mut asked = Vec::new();
+        let result = climb(|rung| {
+            asked.push(rung.mount_port);
+            match (rung.is_three(), rung.mount_port) {
+                (false, _) => Err(Failure::Mount(EPROTONOSUPPORT)),
+                (true, MountPort::Mapped) => Err(Failure::Late),
+                (true, _) => Ok(()),
+            }
+        });
+        assert_eq!((result, asked.len()), (Ok(()), 5));
         let mut asked = 0;
         let hangs: Result<(), _> = climb(|_| {
             asked += 1;

@@ -221,7 +221,10 @@ fn nfs_no() -> Result<()> {
     let deaf = room.command("python3");
     let deaf = listening(deaf, other)?;
     room.ip(&[&["rule", "del"], &rule[..]].concat())?;
-    guest.expect("took the connection and then said nothing for", LIMIT)?;
+    guest.expect(
+        "10.0.1.250 took the connection and then said nothing; does its NFS server hang?",
+        LIMIT,
+    )?;
     drop(deaf);
     guest.expect("10.0.1.250: no NFS server answers there", LIMIT)?;
     let folder = room.folder().join("cs4");
