@@ -201,4 +201,31 @@ mod tests {
         assert_eq!(available("MemAvailable: many kB\n"), None);
         assert_eq!(available(""), None);
     }
+
+    #[test]
+    fn what_stays_where_it_is_is_checked_too() {
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let mut ctx = Ctx::laptop(crate::flags::Facts {
+            root: Root::at("/nonexistent"),
+            cmdline: None,
+            kernel: None,
+        });
+        let manifest = |digest: &str| goldring_contract::image::Manifest {
+            kernel: "6.1".into(),
+            stage2_sha256: digest.to_owned(),
+            stage2_size: 3,
+            version: "0.1.0".into(),
+        };
+        ctx.manifest = Some(manifest(digest));
+        assert_eq!(check(&ctx, "sda1", &mut &b"abc"[..], 3), Ok(()));
+        let cut = check(&ctx, "sda1", &mut &b"ab"[..], 3).unwrap_err();
+        assert!(matches!(cut, Fate::Retry(_)), "{cut:?}");
+        let other = check(&ctx, "sda1", &mut &b"abd"[..], 3).unwrap_err();
+        let Fate::Reboot(cause) = other else {
+            panic!("reboot expected");
+        };
+        assert!(cause.why.contains("was not made with this all.rdz"));
+        ctx.args.any_stage2 = true;
+        assert_eq!(check(&ctx, "sda1", &mut &b""[..], 3), Ok(()));
+    }
 }
