@@ -14,7 +14,7 @@ pub struct Ganesha<'a> {
     pub protocols: &'a str,
     /// Where it listens.
     pub port: u16,
-    /// What it exports, one [`Ganesha::export`] after the other.
+    /// What it exports, see [`Ganesha::export`].
     pub exports: String,
 }
 
