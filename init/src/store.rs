@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use goldring_contract::limits::FETCH_SILENCE;
 use goldring_contract::{Root, paths};
 use goldring_sys::mount::{Access, Mounted};
-use goldring_transfer::fetch::{FetchError, Progress, digest_of, into_file};
+use goldring_transfer::fetch::{FetchError, digest_of, into_file};
 
 use crate::console::say;
 use crate::ctx::Ctx;
