@@ -43,6 +43,8 @@ pub const FETCH_SILENCE: Duration = Duration::from_secs(30);
 /// How long a file system may take to be mounted and looked into. The kernel asks a
 /// server that says nothing, or reads a disc that has a scratch, for longer.
 pub const MOUNT_WAIT: Duration = Duration::from_secs(40);
+/// Before the rest of a file is asked for after a broken connection; doubles each time.
+pub const FETCH_PAUSE: Duration = Duration::from_secs(1);
 /// Starts of the agent when it crashes, before the node reboots.
 pub const AGENT_TRIES: u32 = 3;
 /// How long a link may take to come up (a switch with spanning tree needs 30 s).

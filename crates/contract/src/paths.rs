@@ -18,6 +18,11 @@ pub const ALIASES: &str = "/etc/goldring/aliases";
 pub const ABSENT: &str = "/etc/goldring/absent";
 /// [`crate::image::Names`].
 pub const NAMES: &str = "/etc/goldring/names";
+/// Who may sign the certificates of https servers, PEM; only in an image that was made
+/// with `--ca`.
+pub const CA: &str = "/etc/goldring/ca.pem";
+/// The same for the agent, which has no `/etc` of stage 1.
+pub const CA_HANDED_OVER: &str = "/run/goldring/ca.pem";
 /// The modules whose files `init` removed to free memory, one name on each line.
 pub const FREED: &str = "/etc/goldring/freed";
 /// Below it lies one folder for each kernel release, with uncompressed modules.

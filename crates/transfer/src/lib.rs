@@ -4,5 +4,5 @@
 pub mod digest;
 pub mod dolly;
 pub mod fetch;
-pub mod http;
 pub mod pump;
+pub mod remote;

@@ -6,13 +6,14 @@
 mod cdrom;
 mod disk;
 mod dolly;
-mod http;
 pub(crate) mod mounted;
 mod nfs;
+mod web;
 
 use std::path::PathBuf;
 
 use goldring_contract::bootargs::Method;
+use goldring_transfer::remote::Scheme;
 
 use crate::ctx::Ctx;
 use crate::fate::Fate;
@@ -23,7 +24,8 @@ use crate::fate::Fate;
 /// What the source says.
 pub(crate) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
     match ctx.automatic()?.method {
-        Method::Http => http::deliver(ctx),
+        Method::Http => web::deliver(ctx, Scheme::Http),
+        Method::Ftp => web::deliver(ctx, Scheme::Ftp),
         Method::Dolly => dolly::deliver(ctx),
         Method::Nfs => nfs::deliver(ctx),
         Method::Cdrom => cdrom::deliver(ctx),
@@ -38,7 +40,8 @@ pub(crate) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
 /// What is wrong with the command line.
 pub(crate) fn plan(ctx: &Ctx) -> Result<String, Fate> {
     match ctx.automatic()?.method {
-        Method::Http => http::plan(ctx),
+        Method::Http => web::plan(ctx, Scheme::Http),
+        Method::Ftp => web::plan(ctx, Scheme::Ftp),
         Method::Dolly => dolly::plan(ctx),
         Method::Nfs => nfs::plan(ctx),
         Method::Cdrom => cdrom::plan(ctx),

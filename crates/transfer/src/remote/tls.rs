@@ -1,0 +1,123 @@
+//! Whom to trust for https, and what is wrong with a server that is not to be trusted.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::CertificateError as C;
+use rustls::pki_types::UnixTime;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use super::problem::RemoteError;
+use super::url::Url;
+
+/// Trusts the certificates in `pem`, and nobody else.
+pub(super) fn config(pem: &[u8]) -> Result<TlsConfig, RemoteError> {
+    // Another call may have been first; then it is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut roots = Vec::new();
+    for item in parse_pem(pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(RemoteError::Ca(error.to_string())),
+        }
+    }
+    if roots.is_empty() {
+        return Err(RemoteError::Ca("it holds no certificate".to_owned()));
+    }
+    let roots = RootCerts::Specific(Arc::new(roots));
+    Ok(TlsConfig::builder().root_certs(roots).build())
+}
+
+/// What TLS had against the server, in a sentence; `None` for an error of another kind.
+pub(super) fn problem(url: &Url, error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(wrong) = error else {
+        return Some(format!("no https ({error}); is it a web server for https?"));
+    };
+    let clock = || date(SystemTime::now());
+    Some(match wrong {
+        C::NotValidYet => format!(
+            "the server's certificate is not valid yet, says this node, whose clock says {}; {CLOCK}",
+            clock()
+        ),
+        C::NotValidYetContext { not_before, .. } => format!(
+            "the server's certificate is valid from {} on, but this node's clock says {}; {CLOCK}",
+            date_of(*not_before),
+            clock()
+        ),
+        C::Expired => format!(
+            "the server's certificate has expired, says this node, whose clock says {}; {CLOCK}",
+            clock()
+        ),
+        C::ExpiredContext { not_after, .. } => format!(
+            "the server's certificate was valid until {}, and this node's clock says {}; {CLOCK}",
+            date_of(*not_after),
+            clock()
+        ),
+        C::UnknownIssuer | C::BadSignature => "the server's certificate is signed by nobody whom \
+             this image trusts; make it with `cargo xtask image --ca FILE` of the one who signed it"
+            .to_owned(),
+        C::NotValidForName | C::NotValidForNameContext { .. } => format!(
+            "the server's certificate is not for {}; write a name in server: that it is for",
+            url.host
+        ),
+        other => format!("the server's certificate is not good ({other})"),
+    })
+}
+
+const CLOCK: &str = "set the node's clock if it is wrong, else renew the certificate";
+
+fn date_of(time: UnixTime) -> String {
+    date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}
+
+/// `2026-11-28`, in UTC. Days to dates as in Howard Hinnant's `civil_from_days`.
+fn date(time: SystemTime) -> String {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let days = since.as_secs() / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * day + 2) / 153;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{:02}", day - (153 * shifted + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written() {
+        for (seconds, written) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_798_761_599, "2026-12-31"),
+            (4_102_444_800, "2100-01-01"),
+        ] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(date(time), written);
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        for pem in [
+            &b""[..],
+            b"hello",
+            b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
+        ] {
+            assert!(matches!(config(pem), Err(RemoteError::Ca(_))));
+        }
+    }
+}
