@@ -1,11 +1,16 @@
-//! A stream into a file, with its length and digest checked while it arrives.
+//! A stream into a file, with its length and digest checked while it arrives; a small file
+//! into memory.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use goldring_contract::limits::FETCH_SILENCE;
+use goldring_contract::paths;
+
 use crate::digest::Sha256;
+use crate::remote::{self, Options, RemoteError, Url};
 
 /// How much is read at once, in bytes.
 const BLOCK: usize = 256 * 1024;
@@ -63,6 +68,81 @@ pub enum FetchError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Why a small file is not here.
+#[derive(Debug, thiserror::Error)]
+pub enum SmallError {
+    /// The server does not give it.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// It broke off.
+    #[error("{url}: broken off after {got} bytes")]
+    Broken {
+        /// Which file.
+        url: String,
+        /// Bytes that arrived.
+        got: usize,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not small.
+    #[error("{url}: more than {most} bytes; is it the right file?")]
+    Large {
+        /// Which file.
+        url: String,
+        /// What would have been taken.
+        most: usize,
+    },
+}
+
+/// Fetches the file at `url` (`http:`, `ftp:`, and `https:` where it was built in and the
+/// image says whom to trust) into memory, if it has at most `most` bytes. Takes no longer
+/// than some minutes, whatever the server does.
+///
+/// # Errors
+/// See [`SmallError`].
+pub fn small(url: &str, most: usize) -> Result<Vec<u8>, SmallError> {
+    let options = Options {
+        roots: std::fs::read(paths::CA_HANDED_OVER).ok(),
+        ..Options::new(FETCH_SILENCE)
+    };
+    let url = Url::parse(url).map_err(RemoteError::from)?;
+    small_with(&url, most, &options)
+}
+
+/// As [`small`], with options.
+///
+/// # Errors
+/// See [`SmallError`].
+pub fn small_with(url: &Url, most: usize, options: &Options) -> Result<Vec<u8>, SmallError> {
+    let started = Instant::now();
+    let mut remote = remote::open(url, options)?;
+    let mut bytes = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        let read = match remote.read(&mut block) {
+            // One letter now and then is no better than silence.
+            Ok(_) if started.elapsed() > options.silence * 4 => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the server is too slow",
+            )),
+            other => other,
+        };
+        let length = read.map_err(|source| SmallError::Broken {
+            url: url.to_string(),
+            got: bytes.len(),
+            source,
+        })?;
+        if length == 0 {
+            return Ok(bytes);
+        }
+        bytes.extend(&block[..length]);
+        if bytes.len() > most {
+            let url = url.to_string();
+            return Err(SmallError::Large { url, most });
+        }
+    }
 }
 
 /// A file that is removed unless it became whole.

@@ -1,0 +1,6 @@
+//! Files from web and FTP servers that behave, misbehave and die.
+
+mod ftp;
+mod http;
+mod proxy;
+mod server;
