@@ -33,6 +33,10 @@ pub(super) fn part(
         .map_err(|error| talk.failed("binary files", error))?;
     let length = match ftp.size(&path) {
         Ok(length) => length as u64,
+        Err(FtpError::UnexpectedResponse(reply)) if is_unknown(&reply) => {
+            let error = FtpError::UnexpectedResponse(reply);
+            return Err(talk.failed("the file's length", error));
+        }
         Err(error) => return Err(talk.no_file(&mut ftp, &path, error)),
     };
     if rest.is_some_and(|rest| rest.length != length) {
