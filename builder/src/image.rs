@@ -45,6 +45,9 @@ pub struct Options {
     pub kernel_dir: Option<PathBuf>,
     /// Another tree for stage 2's tools than the distribution's.
     pub sysroot: Option<PathBuf>,
+    /// Who may sign the certificates of https servers: a PEM file. The programs must have
+    /// https then.
+    pub ca: Option<PathBuf>,
     /// How `all.rdz` is compressed.
     pub compression: Compression,
     /// Ask apt again.
@@ -97,6 +100,7 @@ struct Maker<'a> {
     stage2: Stage2,
     stage2_text: String,
     sources: Sources,
+    ca: Option<Vec<u8>>,
     init: FileDigest,
     agent: FileDigest,
     /// The record of the run before.
@@ -127,6 +131,7 @@ impl<'a> Maker<'a> {
             .with_context(|| format!("making {}", options.out.display()))?;
         let before = Report::read(&options.out).filter(|_| !options.force);
         Ok(Self {
+            ca: options.ca.as_deref().map(certificates).transpose()?,
             init: file_digest(&options.programs.init)?,
             agent: file_digest(&options.programs.agent)?,
             options,
@@ -223,6 +228,7 @@ impl<'a> Maker<'a> {
         // Names and firmware come from there.
         digest.add("tools", self.sources.tools_id.as_bytes());
         digest.add("init", self.init.sha256.as_bytes());
+        digest.add("ca", self.ca.as_deref().unwrap_or_default());
         digest.add("rescue", rescue.sha256.as_bytes());
         digest.add(
             "compression",
@@ -302,6 +308,7 @@ impl<'a> Maker<'a> {
             manifest: &manifest,
             names: &names,
             firmware: tools,
+            ca: self.ca.as_deref(),
         };
         let tree = stage1::tree(&parts, &count)?;
         self.progress.step(&format!(
@@ -358,8 +365,12 @@ impl<'a> Maker<'a> {
         };
         let size = |name: &str| report.files.get(name).map_or(0, |file| file.size);
         let budget = &self.stage1.budget;
+        let init = match self.ca {
+            Some(_) => budget.init_https.unwrap_or(budget.init),
+            None => budget.init,
+        };
         vec![
-            row("init", self.init.size, Some(budget.init)),
+            row("init", self.init.size, Some(init)),
             row("goldring", self.agent.size, None),
             row(VMLINUZ, size(VMLINUZ), None),
             row(ALL_RDZ, size(ALL_RDZ), Some(budget.all_rdz)),
@@ -388,6 +399,26 @@ impl<'a> Maker<'a> {
         let path = self.options.out.join(name);
         fs::rename(temporary, &path).with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// Reads a file that must hold at least one certificate.
+fn certificates(file: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    if text.contains("PRIVATE KEY-----") {
+        bail!(
+            "{} holds a private key, which must not get into an image; give only the certificate",
+            file.display()
+        );
+    }
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        bail!(
+            "{} holds no certificate in PEM (-----BEGIN CERTIFICATE-----); `openssl x509 -inform \
+             der -in FILE` makes PEM of DER",
+            file.display()
+        );
+    }
+    Ok(bytes)
 }
 
 fn sources(

@@ -43,6 +43,8 @@ pub struct KernelSource {
 pub struct Stage1Budget {
     /// Of the program `init`.
     pub init: Size,
+    /// Of an `init` with https, when that is more.
+    pub init_https: Option<Size>,
     /// Of `all.rdz`.
     pub all_rdz: Size,
 }

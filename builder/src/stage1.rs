@@ -30,6 +30,8 @@ pub struct Parts<'a> {
     pub names: &'a Names,
     /// Where firmware may be found.
     pub firmware: &'a Sysroot,
+    /// Who may sign the certificates of https servers, PEM.
+    pub ca: Option<&'a [u8]>,
 }
 
 /// The tree of `all.rdz`.
@@ -65,6 +67,9 @@ pub fn tree(parts: &Parts<'_>, tick: &dyn Fn(usize, usize)) -> Result<Tree> {
     tree.text(paths::ALIASES, parts.selection.aliases.to_string())?;
     tree.text(paths::ABSENT, parts.selection.absent.to_string())?;
     tree.text(paths::NAMES, parts.names.to_string())?;
+    if let Some(ca) = parts.ca {
+        tree.file(paths::CA, 0o644, Content::Bytes(ca.to_owned()))?;
+    }
     let all = parts.selection.real.len();
     for (number, module) in modules.iter().enumerate() {
         tick(number, all);

@@ -157,6 +157,7 @@ impl World {
             out: self.path("out"),
             kernel_dir: Some(self.path("kernel")),
             sysroot: Some(self.path("root")),
+            ca: None,
             compression: Compression::Xz,
             refresh: false,
             force: false,
@@ -237,6 +238,34 @@ fn all_rdz_holds_what_init_reads() {
     }
     assert!(list.contains("lib/modules/6.6/kernel/lib/helper.ko"));
     assert!(!list.contains("rare.ko"));
+}
+
+#[test]
+fn a_ca_goes_in_as_it_is_and_nothing_else_does() {
+    let world = World::new();
+    world.make();
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    world.write("ca.pem", pem);
+    let options = Options {
+        ca: Some(world.path("ca.pem")),
+        ..world.options()
+    };
+    let made = || make(&options, &Progress::silent());
+    assert!(!made().unwrap().up_to_date, "another image");
+    assert!(made().unwrap().up_to_date);
+    let archives = inspect::read(&fs::read(world.path("out/all.rdz")).unwrap()).unwrap();
+    assert_eq!(text(&archives, "etc/goldring/ca.pem"), pem);
+    for (ugly, sentence) in [
+        ("hello", "holds no certificate in PEM"),
+        (
+            "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n",
+            "holds a private key, which must not get into an image",
+        ),
+    ] {
+        world.write("ca.pem", ugly);
+        let error = format!("{:#}", made().unwrap_err());
+        assert!(error.contains(sentence), "{error}");
+    }
 }
 
 #[test]

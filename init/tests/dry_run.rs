@@ -150,6 +150,41 @@ fn stage_2_by_dolly_is_told() {
 }
 
 #[test]
+fn servers_are_written_in_many_ways() {
+    let world = world();
+    let file = "install/stage2/rescue.clp";
+    for (words, place) in [
+        (
+            "method:http,server:[2001:db8::1]:8080",
+            "http://[2001:db8::1]:8080/",
+        ),
+        (
+            "method:http,server:http://boot.lan:81/pub,directory:cs4",
+            "http://boot.lan:81/pub/cs4/",
+        ),
+        (
+            "method:ftp,server:10.0.1.253,directory:/cs4,user:me,pass:secret",
+            "ftp://10.0.1.253/cs4/",
+        ),
+        (
+            "method:ftp,server:ftp://me:secret@boot:2121/",
+            "ftp://boot:2121/",
+        ),
+    ] {
+        let said = said(&init(world.path(), &format!("automatic={words}"), KERNEL));
+        assert!(
+            said.contains(&format!("would fetch {place}{file}\n")),
+            "{said}"
+        );
+        assert!(!said.contains("secret"), "{said}");
+    }
+    let words = "automatic=method:ftp,server:boot,proxy_host:cache.lan,proxy_port:8080";
+    let said = said(&init(world.path(), words, KERNEL));
+    let wanted = format!("would fetch ftp://boot/{file} by the proxy cache.lan at port 8080\n");
+    assert!(said.contains(&wanted), "{said}");
+}
+
+#[test]
 fn each_misfortune_is_one_sentence_that_says_what_to_do() {
     let world = world();
     let good = "automatic=method:http,network:dhcp,server:10.0.1.1";
@@ -186,6 +221,21 @@ fn each_misfortune_is_one_sentence_that_says_what_to_do() {
             "automatic=method:http,network:static,ip:10.0.0.9",
             KERNEL,
             "no server: DHCP named none; add server:ADDRESS",
+        ),
+        (
+            "automatic=method:http,server:https://boot.lan:8443",
+            KERNEL,
+            "this image trusts nobody, and so has no https; make one with `cargo xtask image --ca",
+        ),
+        (
+            "automatic=method:http,server:ftp://boot",
+            KERNEL,
+            "server:ftp://boot is not for this method; write method:ftp",
+        ),
+        (
+            "automatic=method:http,server:boot,proxy_host:a/b",
+            KERNEL,
+            "proxy_host:a/b makes no sense; write its name or address",
         ),
         (
             "automatic=method:http,server:boot:http",

@@ -43,6 +43,9 @@ pub(crate) const LAB: &[Need] = &[
     ),
     need("mke2fs", "e2fsprogs"),
     need("sfdisk", "fdisk"),
+    need("nginx", "nginx-light"),
+    need("vsftpd", "vsftpd"),
+    need("openssl", "openssl"),
     // The images that came by dolly in the old days.
     need("unsquashfs", "squashfs-tools"),
     need("xorriso", "xorriso"),

@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// Another tree than the distribution's packages to take stage 2's tools from
     #[arg(long, value_name = "DIR")]
     sysroot: Option<PathBuf>,
+    /// Who signs the certificates of https servers (PEM): gives the nodes https
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// How the images are compressed
     #[arg(long, value_enum, default_value_t = Kind::Xz)]
     compress: Kind,
@@ -70,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let root = workspace::root();
     let progress = Progress::new();
     progress.step("building init and goldring");
-    let programs = programs::build(&root)?;
+    let programs = programs::build(&root, options.ca.is_some())?;
     let out = match &options.out {
         Some(folder) => std::path::absolute(folder)?,
         None => workspace::target().join("images"),
@@ -82,6 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         out,
         kernel_dir: options.kernel_dir.clone(),
         sysroot: options.sysroot.clone(),
+        ca: options.ca.clone(),
         compression: options.compress.into(),
         refresh: options.refresh,
         force: options.force,

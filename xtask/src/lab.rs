@@ -181,7 +181,7 @@ impl Lab {
         let nodes = (1..=usize::from(options.nodes))
             .map(|number| Machine::new(number, &network, &run, std::fs::metadata(golden)?.len()))
             .collect::<Result<_>>()?;
-        let program = programs::build(&workspace::root())?.agent;
+        let program = programs::build(&workspace::root(), false)?.agent;
         let golden = golden.to_owned();
         Ok(Self {
             nodes,

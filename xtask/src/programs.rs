@@ -12,11 +12,15 @@ use goldring_builder::image::Programs;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "image";
 
-/// Builds both and says where they are. Cargo itself sees when there is nothing to do.
+/// What gives both https.
+const HTTPS: [&str; 2] = ["--features", "goldring-init/https,goldring-agent/https"];
+
+/// Builds both, with https or without, and says where they are. Cargo itself sees when
+/// there is nothing to do.
 ///
 /// # Errors
 /// They do not compile.
-pub(crate) fn build(root: &Path) -> Result<Programs> {
+pub(crate) fn build(root: &Path, https: bool) -> Result<Programs> {
     let folder = root.join("target/static");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
@@ -33,6 +37,7 @@ pub(crate) fn build(root: &Path) -> Result<Programs> {
         .arg("--target-dir")
         .arg(&folder)
         .args(["--package", "goldring-init", "--package", "goldring-agent"])
+        .args(HTTPS.iter().filter(|_| https))
         .env("CARGO_ENCODED_RUSTFLAGS", flags(root)?.join("\x1f"))
         .env_remove("RUSTFLAGS")
         .status()

@@ -32,11 +32,13 @@ pub(super) fn deliver(ctx: &mut Ctx, scheme: Scheme) -> Result<PathBuf, Fate> {
 
 /// What a dry run says.
 pub(super) fn plan(ctx: &Ctx, scheme: Scheme) -> Result<String, Fate> {
-    let by = match options(ctx)?.proxy {
+    let (url, options) = (address(ctx, scheme)?, options(ctx)?);
+    remote::check(&url, &options).map_err(|error| unreachable(&url, &error))?;
+    let by = match options.proxy {
         Some(proxy) => format!(" by the proxy {} at port {}", proxy.host, proxy.port),
         None => String::new(),
     };
-    Ok(format!("would fetch {}{by}", address(ctx, scheme)?))
+    Ok(format!("would fetch {url}{by}"))
 }
 
 /// Where stage 2 is.

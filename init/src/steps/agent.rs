@@ -66,7 +66,8 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
     Ok(())
 }
 
-/// Writes what the agent wants to know, and removes the word of an agent before.
+/// Writes what the agent wants to know, gives it those whom https servers must be
+/// trusted by, and removes the word of an agent before.
 fn tell(ctx: &Ctx) -> io::Result<()> {
     let file = ctx.root.join(paths::HANDOVER);
     if let Some(folder) = file.parent() {
@@ -75,6 +76,11 @@ fn tell(ctx: &Ctx) -> io::Result<()> {
     match fs::remove_file(ctx.root.join(paths::OUTCOME)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
+    }
+    match fs::read(ctx.root.join(paths::CA)) {
+        Ok(ca) => fs::write(ctx.root.join(paths::CA_HANDED_OVER), ca)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     fs::write(file, ctx.handover.to_string())
 }

@@ -134,6 +134,18 @@ impl fmt::Debug for Remote {
     }
 }
 
+/// Whether this program can fetch from there at all; asks nobody.
+///
+/// # Errors
+/// https, without somebody to trust.
+pub fn check(url: &Url, options: &Options) -> Result<(), RemoteError> {
+    let https = cfg!(feature = "https") && options.roots.is_some();
+    if url.scheme == Scheme::Https && !https {
+        return Err(RemoteError::NoTls(url.to_string()));
+    }
+    Ok(())
+}
+
 /// Asks for a file.
 ///
 /// # Errors

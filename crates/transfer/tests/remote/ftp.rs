@@ -327,3 +327,27 @@ fn what_is_no_ftp_server_is_left_soon() {
     let error = open(&url(&gone), &options()).unwrap_err();
     assert!(matches!(error, RemoteError::Connect { .. }), "{error}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Replies that came before they were asked for, and then the end.
+    #[test]
+    fn whatever_a_server_says_the_client_ends(
+        replies in proptest::collection::vec(
+            "(220|230|331|200|213|229|227|350|150|226|550|[0-9]{3})[ -]([0-9]{1,9}|[(][|]{3}[0-9]{1,5}[|][)]|[ -~]{0,20})\r\n",
+            0..9,
+        ),
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.write_all(replies.concat().as_bytes());
+            }
+        });
+        let started = Instant::now();
+        let _ = small_with(&url(&place), 1000, &options());
+        proptest::prop_assert!(started.elapsed() < SILENCE * 16);
+    }
+}

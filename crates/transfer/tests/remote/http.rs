@@ -293,3 +293,20 @@ fn a_small_file_is_small_and_complete() {
     );
     let _ = Url::parse("http://h/").map(|url| small_with(&url, 0, &Options::new(SILENCE)));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// A header with pieces of truth in it, and then anything.
+    #[test]
+    fn whatever_a_server_says_the_client_ends(
+        head in "(HTTP/1.[01] (200|206|302|404) [a-z]{0,3}\r\n)?((Content-Length|Content-Range|Location|Transfer-Encoding|X): [ -~]{0,20}\r\n){0,4}(\r\n)?",
+        body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+    ) {
+        let bytes = [head.as_bytes(), &body].concat();
+        let (place, _) = server(vec![Act::Send(bytes); 6]);
+        let started = Instant::now();
+        let _ = small_with(&url(&place), 1000, &options());
+        proptest::prop_assert!(started.elapsed() < SILENCE * 8);
+    }
+}

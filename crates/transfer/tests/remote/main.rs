@@ -4,3 +4,5 @@ mod ftp;
 mod http;
 mod proxy;
 mod server;
+#[cfg(feature = "https")]
+mod tls;

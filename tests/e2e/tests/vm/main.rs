@@ -7,6 +7,7 @@ mod people;
 mod ramdisk;
 mod rescue;
 mod stage1;
+mod web;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     trials.extend(people::trials());
     trials.extend(ramdisk::trials());
     trials.extend(mounted::trials());
+    trials.extend(web::trials());
     trials.extend(clone::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
