@@ -14,8 +14,9 @@ use crate::remote::{self, Options, RemoteError, Url};
 
 /// How much is read at once, in bytes.
 const BLOCK: usize = 256 * 1024;
-/// A stream that delivers less than this within the silence limit has failed, or it
-/// could keep a node waiting for ever with one byte now and then.
+/// A stream that delivers less than this within the silence limit, twice in a row, has
+/// failed, or it could keep a node waiting for ever with one byte now and then. Once is no
+/// crime: a connection that broke may have been made again meanwhile.
 const LEAST: u64 = 64 * 1024;
 
 /// How far a fetch is.
@@ -209,6 +210,7 @@ fn read(
     let mut block = vec![0; BLOCK];
     let started = Instant::now();
     let mut window = (started, 0);
+    let mut slow = false;
     let mut got = 0u64;
     while got < total {
         let most = usize::try_from(total - got).map_or(BLOCK, |rest| rest.min(BLOCK));
@@ -228,7 +230,9 @@ fn read(
             elapsed,
         });
         if window.0.elapsed() >= silence {
-            if got - window.1 < LEAST {
+            let (before, now) = (slow, got - window.1 < LEAST);
+            slow = now;
+            if before && now {
                 return Err(FetchError::Slow {
                     got,
                     total,
@@ -260,6 +264,24 @@ mod tests {
         assert_eq!((steps, std::fs::read(&path).unwrap()), (1, b"abc".to_vec()));
         let read = digest_of(&mut &b"abc"[..], 3, Duration::MAX, &mut |_| {});
         assert_eq!(read.unwrap(), expected);
+    }
+
+    #[test]
+    fn one_long_pause_is_no_crime() {
+        struct Pausing(u32);
+        impl Read for Pausing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                if self.0 == 2 {
+                    std::thread::sleep(Duration::from_millis(450));
+                }
+                Ok(buffer.len().min(1000))
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let silence = Duration::from_millis(400);
+        into_file(&mut Pausing(0), 1 << 20, &path, silence, &mut |_| {}).unwrap();
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub const KEYS: &[Key] = &[
     key(
         "server",
         "ser",
-        "HOST or HOST:PORT",
+        "HOST, HOST:PORT or http://HOST:PORT",
         "where stage 2 is; the boot server when empty",
     ),
     key(
