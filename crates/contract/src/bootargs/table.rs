@@ -79,7 +79,7 @@ pub const KEYS: &[Key] = &[
     key(
         "server",
         "ser",
-        "HOST, HOST:PORT or http://HOST:PORT",
+        "HOST or HOST:PORT or URL",
         "where stage 2 is; the boot server when empty",
     ),
     key(
