@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use goldring_transfer::fetch::{FetchError, SmallError, small_with};
 use goldring_transfer::remote::{Options, RemoteError, Url, open};
 
-use crate::server::{Act, SILENCE, answer, line, opened, options, server, taken, url};
+use crate::server::{Act, SILENCE, answer, line, opened, options, serve, server, taken, url};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 10";
 const TAGGED: &str = "HTTP/1.1 200 OK\nContent-Length: 10\nETag: \"v1\"";
@@ -31,6 +31,22 @@ fn a_file_arrives_whole_whatever_follows_it() {
         assert!(request.contains(&format!("\r\n{header}\r\n")), "{request}");
     }
     assert!(!request.contains("range:"), "{request}");
+}
+
+#[test]
+fn an_address_of_ipv6_is_a_server_like_another() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        println!("nothing was tested: this machine has no IPv6");
+        return;
+    };
+    let (place, requests) = serve(listener, vec![Act::Send(answer(OK, b"0123456789"))]);
+    let remote = open(&url(&place), &options()).unwrap();
+    assert_eq!(taken(remote).unwrap(), b"0123456789");
+    let request = requests.lock().unwrap()[0].clone();
+    assert!(
+        request.contains(&format!("\r\nhost: {place}\r\n")),
+        "{request}"
+    );
 }
 
 #[test]

@@ -26,7 +26,11 @@ pub(crate) enum Act {
 
 /// Acts on each connection in turn. Returns `HOST:PORT`, and the requests as they come.
 pub(crate) fn server(acts: Vec<Act>) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve(TcpListener::bind("127.0.0.1:0").unwrap(), acts)
+}
+
+/// As [`server`], at an address of choice.
+pub(crate) fn serve(listener: TcpListener, acts: Vec<Act>) -> (String, Arc<Mutex<Vec<String>>>) {
     let address = listener.local_addr().unwrap().to_string();
     let requests = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&requests);
