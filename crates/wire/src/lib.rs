@@ -3,5 +3,7 @@
 
 pub mod arp;
 pub mod dhcp;
+pub mod dhcp6;
 pub mod dolly;
+pub mod router;
 pub mod syslog;

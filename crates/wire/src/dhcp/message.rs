@@ -388,7 +388,7 @@ fn emit_routes(routes: &[Route]) -> Vec<u8> {
 
 /// Option 119: names of labels, with pointers back into the option (RFC 3397, RFC 1035
 /// section 4.1.4). Names that make no sense are left out.
-fn search(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn search(bytes: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     let mut at = 0;
     while at < bytes.len() && names.len() < 16 {
@@ -435,7 +435,8 @@ fn domain_name(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
     }
 }
 
-fn emit_search(names: &[String]) -> Vec<u8> {
+/// Names of labels, without pointers.
+pub(crate) fn emit_search(names: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for name in names {
         for label in name.split('.') {
