@@ -18,6 +18,8 @@ Elsewhere:
     --kernel RELEASE      instead of DIR/proc/sys/kernel/osrelease
   init --dhcp CARD      print the lease that a node would get, change nothing
                         (needs root; the card must be up)
+  init --ipv6 CARD      the same for IPv6: what routers and DHCPv6 give (it
+                        takes the address for a moment, to see whether it is free)
     --keep DIR            take the address too and renew it until the program
                           is ended, with resolv.conf in DIR/etc
   init --help           this text
@@ -43,6 +45,8 @@ pub(crate) enum Request {
     DryRun(Box<Facts>),
     /// The card, and the folder of `--keep`.
     Dhcp(String, Option<Root>),
+    /// The same for IPv6.
+    Ipv6(String, Option<Root>),
 }
 
 /// Reads the flags.
@@ -53,7 +57,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Request, Str
 fn read(args: impl Iterator<Item = OsString>) -> Result<Request, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut dry_run = false;
-    let (mut card, mut keep) = (None, None);
+    let (mut card, mut card6, mut keep) = (None, None, None);
     let mut facts = Facts {
         root: Root::system(),
         cmdline: None,
@@ -64,6 +68,7 @@ fn read(args: impl Iterator<Item = OsString>) -> Result<Request, lexopt::Error> 
             Short('h') | Long("help") => return Ok(Request::Help),
             Long("list") => return Ok(Request::List),
             Long("dhcp") => card = Some(parser.value()?.string()?),
+            Long("ipv6") => card6 = Some(parser.value()?.string()?),
             Long("keep") => keep = Some(Root::at(parser.value()?)),
             Long("dry-run") => dry_run = true,
             Long("root") => facts.root = Root::at(parser.value()?),
@@ -74,6 +79,8 @@ fn read(args: impl Iterator<Item = OsString>) -> Result<Request, lexopt::Error> 
     }
     if let Some(card) = card {
         Ok(Request::Dhcp(card, keep))
+    } else if let Some(card) = card6 {
+        Ok(Request::Ipv6(card, keep))
     } else if dry_run {
         Ok(Request::DryRun(Box::new(facts)))
     } else {

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             return last_act::pretend(&end);
         }
         Ok(Request::Dhcp(card, keep)) => return network::dhcp::show(&card, keep),
+        Ok(Request::Ipv6(card, keep)) => return network::ipv6::show(&card, keep),
         Err(problem) => {
             eprintln!("init: {problem}");
             return ExitCode::from(2);

@@ -14,7 +14,10 @@ use crate::fault;
 
 /// Waits for the golden node and takes part in its ring.
 pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
-    let options = Options::of_node(root, network, DOLLY_CLONE_WAIT);
+    let options = match Options::of_node(root, network, DOLLY_CLONE_WAIT) {
+        Ok(options) => options,
+        Err(sentence) => return Outcome::Reboot(sentence),
+    };
     let mut screen = Screen::new(Place::Console, true);
     let mut output = String::new();
     let mut open = |config: &_| {

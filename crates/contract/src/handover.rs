@@ -1,7 +1,7 @@
 //! What `init` and the agent tell each other, as small texts in `/run/goldring`.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// What `init` learnt of the network; the agent reads it from
 /// [`crate::paths::HANDOVER`].
@@ -10,7 +10,7 @@ pub struct Network {
     /// The interface that carries the node's address, such as `eth0`.
     pub interface: String,
     /// The node's own address.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The name that DHCP or the command line gave this node.
     pub hostname: Option<String>,
     /// Where stage 2 came from; the boot server as far as anybody knows.
@@ -123,7 +123,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let network = Network {
             interface: "eth0".into(),
-            address: Some(Ipv4Addr::new(10, 0, 1, 7)),
+            address: Some(IpAddr::from([10, 0, 1, 7])),
             hostname: Some("node7".into()),
             server: Some("10.0.1.253".into()),
         };

@@ -8,6 +8,7 @@
 pub mod beneath;
 pub mod block;
 pub mod clock;
+pub mod icmp6;
 pub mod kmsg;
 pub mod loopdev;
 pub mod module;

@@ -4,7 +4,7 @@
 //! its error returned. Only the requests that a node needs.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rustix::net::{
@@ -159,15 +159,16 @@ pub fn remove_address(index: u32, address: Ipv4Addr, prefix: u8) -> io::Result<(
     message.request()
 }
 
-/// Adds the route to `network`/`prefix`, by `gateway` or, without one, directly.
+/// Adds the route to `network`/`prefix`, by `gateway` (of the same family) or, without one,
+/// directly.
 ///
 /// # Errors
-/// `ENETUNREACH` for a gateway that cannot be reached directly.
+/// `ENETUNREACH` or, for IPv6, `EHOSTUNREACH` for a gateway that cannot be reached directly.
 pub fn add_route(
     index: u32,
-    network: Ipv4Addr,
+    network: IpAddr,
     prefix: u8,
-    gateway: Option<Ipv4Addr>,
+    gateway: Option<IpAddr>,
 ) -> io::Result<()> {
     let mut message = Message::new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
     message.route(index, network, prefix, gateway);
@@ -180,9 +181,9 @@ pub fn add_route(
 /// `ESRCH` when there is none.
 pub fn remove_route(
     index: u32,
-    network: Ipv4Addr,
+    network: IpAddr,
     prefix: u8,
-    gateway: Option<Ipv4Addr>,
+    gateway: Option<IpAddr>,
 ) -> io::Result<()> {
     let mut message = Message::new(RTM_DELROUTE, 0);
     message.route(index, network, prefix, gateway);
@@ -232,22 +233,30 @@ impl Message {
     }
 
     /// struct rtmsg and where the route leads
-    fn route(&mut self, index: u32, network: Ipv4Addr, prefix: u8, gateway: Option<Ipv4Addr>) {
-        let scope = if gateway.is_some() {
-            RT_SCOPE_UNIVERSE
-        } else {
-            RT_SCOPE_LINK
+    fn route(&mut self, index: u32, network: IpAddr, prefix: u8, gateway: Option<IpAddr>) {
+        // IPv6 has no scopes of routes and wants "universe" always.
+        let (family, scope) = match (network, gateway) {
+            (IpAddr::V4(_), None) => (AF_INET, RT_SCOPE_LINK),
+            (IpAddr::V4(_), Some(_)) => (AF_INET, RT_SCOPE_UNIVERSE),
+            (IpAddr::V6(_), _) => (AF_INET6, RT_SCOPE_UNIVERSE),
         };
-        self.bytes(&[AF_INET, prefix, 0, 0]);
+        self.bytes(&[family, prefix, 0, 0]);
         self.bytes(&[RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST]);
         self.bytes(&0u32.to_ne_bytes());
         if prefix != 0 {
-            self.attribute(RTA_DST, &network.octets());
+            self.address(RTA_DST, network);
         }
         if let Some(gateway) = gateway {
-            self.attribute(RTA_GATEWAY, &gateway.octets());
+            self.address(RTA_GATEWAY, gateway);
         }
         self.attribute(RTA_OIF, &index.to_ne_bytes());
+    }
+
+    fn address(&mut self, kind: u16, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.attribute(kind, &address.octets()),
+            IpAddr::V6(address) => self.attribute(kind, &address.octets()),
+        }
     }
 
     /// struct rtattr, filled up to a multiple of four bytes.

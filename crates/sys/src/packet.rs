@@ -122,7 +122,7 @@ unsafe impl SocketAddrArg for LinkLayer {
 }
 
 /// Puts a classic BPF program before the socket.
-fn attach(socket: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {
+pub(crate) fn attach(socket: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut(),

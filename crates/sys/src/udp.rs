@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
 
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
@@ -24,5 +24,26 @@ pub fn on_interface(interface: &str, port: u16) -> io::Result<UdpSocket> {
     sockopt::set_socket_broadcast(&socket, true)?;
     setsockopt(&socket, BindToDevice, &OsString::from(interface))?;
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+    Ok(UdpSocket::from(socket))
+}
+
+/// The same for IPv6. It sends from the link's own address (`fe80::…`).
+///
+/// # Errors
+/// As [`on_interface`]; `EAFNOSUPPORT` for a kernel without IPv6.
+pub fn on_interface6(interface: &str, port: u16) -> io::Result<UdpSocket> {
+    let socket = socket_with(
+        AddressFamily::INET6,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_ipv6_v6only(&socket, true)?;
+    setsockopt(&socket, BindToDevice, &OsString::from(interface))?;
+    bind(
+        &socket,
+        &SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0),
+    )?;
     Ok(UdpSocket::from(socket))
 }

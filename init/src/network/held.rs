@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use goldring_contract::handover::Network;
@@ -67,7 +67,7 @@ impl Held {
         {
             say(&cause.why);
         }
-        self.tell_the_agent(lease.address);
+        tell_the_agent(&self.root, lease.address.into());
     }
 
     /// Whether the card has this address.
@@ -104,8 +104,8 @@ impl Held {
 
     fn add_routes(&self, routes: &[Route]) {
         for route in routes {
-            let added =
-                netlink::add_route(self.card.index, route.network, route.prefix, gateway(route));
+            let network = route.network.into();
+            let added = netlink::add_route(self.card.index, network, route.prefix, gateway(route));
             if let Err(error) = added {
                 say(&format!(
                     "{}: no route to {}/{} by {}: {error}",
@@ -117,9 +117,9 @@ impl Held {
 
     fn remove_routes(&self, old: &[Route], new: &[Route]) {
         for route in old.iter().filter(|route| !new.contains(route)) {
+            let network = route.network.into();
             // It may be gone, or never have been taken.
-            let _ =
-                netlink::remove_route(self.card.index, route.network, route.prefix, gateway(route));
+            let _ = netlink::remove_route(self.card.index, network, route.prefix, gateway(route));
         }
     }
 
@@ -131,21 +131,21 @@ impl Held {
             say(&format!("{name}: cannot take the MTU {mtu}: {error}"));
         }
     }
+}
 
-    /// An agent that starts later reads the address that counts then.
-    fn tell_the_agent(&self, address: Ipv4Addr) {
-        let file = self.root.join(paths::HANDOVER);
-        // Not there yet: the agent's step will write what it knows.
-        let Ok(text) = fs::read_to_string(&file) else {
-            return;
-        };
-        let Ok(mut network) = Network::parse(&text) else {
-            return;
-        };
-        network.address = Some(address);
-        if let Err(error) = fs::write(&file, network.to_string()) {
-            say(&format!("writing {}: {error}", paths::HANDOVER));
-        }
+/// An agent that starts later reads the address that counts then.
+pub(super) fn tell_the_agent(root: &Root, address: IpAddr) {
+    let file = root.join(paths::HANDOVER);
+    // Not there yet: the agent's step will write what it knows.
+    let Ok(text) = fs::read_to_string(&file) else {
+        return;
+    };
+    let Ok(mut network) = Network::parse(&text) else {
+        return;
+    };
+    network.address = Some(address);
+    if let Err(error) = fs::write(&file, network.to_string()) {
+        say(&format!("writing {}: {error}", paths::HANDOVER));
     }
 }
 
@@ -164,22 +164,21 @@ pub(crate) fn is_free(card: &Link, address: Ipv4Addr) -> Result<(), Fate> {
 }
 
 /// A lease as it would be, from the command line.
-pub(crate) fn fixed(
-    ip: Ipv4Addr,
-    prefix: u8,
-    gateway: Option<Ipv4Addr>,
-    dns: Option<Ipv4Addr>,
-) -> Lease {
-    let default = |router| Route {
-        network: Ipv4Addr::UNSPECIFIED,
-        prefix: 0,
-        router,
+pub(crate) fn fixed(ip: Ipv4Addr, prefix: u8, gateway: Option<IpAddr>) -> Lease {
+    let default = |gateway| match gateway {
+        IpAddr::V4(router) => Some(Route {
+            network: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+            router,
+        }),
+        // The parser lets none through.
+        IpAddr::V6(_) => None,
     };
     Lease {
         address: ip,
         prefix,
-        routes: gateway.map(default).into_iter().collect(),
-        dns: dns.into_iter().collect(),
+        routes: gateway.and_then(default).into_iter().collect(),
+        dns: Vec::new(),
         log_servers: Vec::new(),
         hostname: None,
         domain: None,
@@ -194,8 +193,8 @@ pub(crate) fn fixed(
 }
 
 /// RFC 3442: the router 0.0.0.0 means that the network is on this link.
-fn gateway(route: &Route) -> Option<Ipv4Addr> {
-    (!route.router.is_unspecified()).then_some(route.router)
+fn gateway(route: &Route) -> Option<IpAddr> {
+    (!route.router.is_unspecified()).then_some(route.router.into())
 }
 
 /// `10.0.2.15/24, router 10.0.2.2, boot server 10.0.2.2`.
@@ -234,14 +233,14 @@ mod tests {
     #[test]
     fn a_lease_fits_a_line() {
         let ip = Ipv4Addr::new(10, 0, 2, 15);
-        let mut lease = fixed(ip, 24, Some(Ipv4Addr::new(10, 0, 2, 2)), None);
+        let mut lease = fixed(ip, 24, Some(IpAddr::from([10, 0, 2, 2])));
         lease.boot_server = Some("boot.lan".into());
         assert_eq!(
             summary(&lease),
             "10.0.2.15/24, router 10.0.2.2, boot server boot.lan"
         );
         assert_eq!(
-            summary(&fixed(ip, 24, None, None)),
+            summary(&fixed(ip, 24, None)),
             "10.0.2.15/24, no router: only this network can be reached"
         );
         lease.routes[0].prefix = 8;
@@ -250,7 +249,7 @@ mod tests {
 
     #[test]
     fn more_time_is_nothing_new() {
-        let old = fixed(Ipv4Addr::new(10, 0, 2, 15), 24, None, None);
+        let old = fixed(Ipv4Addr::new(10, 0, 2, 15), 24, None);
         let mut new = old.clone();
         new.duration = Some(Duration::from_secs(60));
         new.t1 = Duration::from_secs(30);

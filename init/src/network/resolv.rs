@@ -11,7 +11,7 @@ use crate::console::say;
 const SERVERS: usize = 3;
 
 /// Writes it for stage 1 and for stage 2. `domain` comes first among those to search.
-pub(super) fn write(root: &Root, domain: Option<&str>, search: &[String], dns: &[impl Display]) {
+pub(crate) fn write(root: &Root, domain: Option<&str>, search: &[String], dns: &[impl Display]) {
     let text = text(domain, search, dns);
     for file in ["/etc/resolv.conf", "/run/resolv.conf"] {
         if let Err(error) = fs::write(root.join(file), &text) {

@@ -3,9 +3,9 @@
 use goldring_sys::netlink;
 
 use super::link::{self, Link};
+use super::module;
 use crate::ctx::Ctx;
 use crate::fate::Fate;
-use crate::insert::{Kernel, by_name};
 
 /// IFNAMSIZ of linux/if.h, without its NUL.
 const NAME_MAX: usize = 15;
@@ -24,7 +24,7 @@ pub(crate) fn on(ctx: &Ctx, card: &Link, id: u16) -> Result<Link, Fate> {
     };
     // An earlier try may have made it.
     if link::named(&ctx.root, &name).is_none() {
-        load(ctx);
+        module(ctx, "8021q");
         netlink::add_vlan(card.index, &name, id).map_err(broken)?;
     }
     let device = link::named(&ctx.root, &name)
@@ -41,18 +41,6 @@ pub(crate) fn name(card: &str, id: u16) -> String {
     } else {
         format!("vlan{id}")
     }
-}
-
-/// Built in is fine, and what is missing the kernel says itself.
-fn load(ctx: &Ctx) {
-    let release = ctx.release();
-    let mut kernel = Kernel {
-        root: &ctx.root,
-        release: &release,
-        names: &ctx.tables.names,
-        dry_run: ctx.dry_run,
-    };
-    by_name(&ctx.tables, "8021q", &mut kernel);
 }
 
 #[cfg(test)]

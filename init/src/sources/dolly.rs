@@ -40,7 +40,8 @@ pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
         shared: Arc::default(),
         opened: None,
     };
-    let options = Options::of_node(&ctx.root, &ctx.handover, patience(ctx)?);
+    let options =
+        Options::of_node(&ctx.root, &ctx.handover, patience(ctx)?).map_err(Fate::reboot)?;
     let result = client::clone(&options, &mut |config| part.open(config), &mut Lines::new());
     match result {
         Ok(summary) => part.end(ctx, &summary),

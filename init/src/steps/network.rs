@@ -1,11 +1,12 @@
 //! A card, a link, an address.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use goldring_contract::bootargs::{Addressing, Automatic, Method};
 use goldring_contract::limits::CARRIER_WAIT;
-use goldring_contract::paths;
 use goldring_contract::sentences::Milestone;
+use goldring_contract::{Root, paths};
 use goldring_hw::device::Kind;
 use goldring_sys::{netlink, process};
 
@@ -14,8 +15,9 @@ use crate::ctx::Ctx;
 use crate::fate::Fate;
 use crate::network::dhcp::Conversation;
 use crate::network::held::{Held, fixed, is_free};
+use crate::network::ipv6::{self, Asker, Ear, Got};
 use crate::network::link::{self, Link};
-use crate::network::vlan;
+use crate::network::{held6, module, resolv, vlan};
 
 /// The first try waits long enough for a switch with spanning tree; later ones need not.
 const CARRIER_WAIT_AGAIN: Duration = Duration::from_secs(10);
@@ -74,22 +76,22 @@ fn connect(ctx: &mut Ctx) -> Result<(), Fate> {
     }
     // 127.0.0.1 is expected by many a tool. It is always number 1.
     let _ = netlink::link_up(1);
+    // Before any card is up: then the kernel asks the routers. Missing is fine for IPv4.
+    module(ctx, "ipv6");
+    if let Addressing::Static {
+        ip: IpAddr::V6(_), ..
+    } = automatic.addressing
+    {
+        ipv6::ignore_routers(&ctx.root, &cards);
+    }
     let card = choose(ctx, &cards)?;
     ctx.handover.interface.clone_from(&card.name);
     ctx.handover.hostname.clone_from(&automatic.hostname);
     match automatic.addressing {
+        Addressing::Dhcp if names_ipv6(&automatic) => by_ipv6(ctx, &card, &automatic)?,
         Addressing::Dhcp => by_dhcp(ctx, &card, &automatic)?,
-        Addressing::Static {
-            ip,
-            prefix,
-            gateway,
-            dns,
-        } => {
-            is_free(&card, ip)?;
-            let lease = fixed(ip, prefix, gateway, dns);
-            Held::take(&ctx.root, &card, &lease, automatic.domain.as_deref())?;
-            ctx.handover.address = Some(ip);
-        }
+        Addressing::Ipv6 => by_ipv6(ctx, &card, &automatic)?,
+        Addressing::Static { .. } => as_written(ctx, &card, &automatic)?,
     }
     if let Some(name) = &ctx.handover.hostname
         && let Err(error) = process::set_hostname(name)
@@ -128,7 +130,98 @@ fn choose(ctx: &mut Ctx, cards: &[Link]) -> Result<Link, Fate> {
     }
 }
 
+/// `network:static`.
+fn as_written(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {
+    let Addressing::Static {
+        ip,
+        prefix,
+        gateway,
+        dns,
+    } = automatic.addressing
+    else {
+        return Ok(());
+    };
+    let domain = automatic.domain.as_deref();
+    match ip {
+        IpAddr::V4(ip) => {
+            is_free(card, ip)?;
+            let lease = fixed(ip, prefix, gateway);
+            Held::take(&ctx.root, card, &lease, domain)?;
+        }
+        IpAddr::V6(ip) => held6::take_fixed(&ctx.root, card, (ip, prefix), gateway)?,
+    }
+    // One of the other family is written down as it is, too.
+    let dns: Vec<IpAddr> = dns.into_iter().collect();
+    resolv::write(&ctx.root, domain, &[], &dns);
+    ctx.handover.address = Some(ip);
+    Ok(())
+}
+
+/// `network:dhcp`: IPv4, or IPv6 where no IPv4 server answers and a router speaks IPv6.
 fn by_dhcp(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {
+    let ear = takes_ipv6(automatic).then(|| Ear::open(card));
+    let Err(fate) = by_dhcp4(ctx, card, automatic) else {
+        return Ok(());
+    };
+    let (Fate::Retry(cause), Some(ear)) = (&fate, ear) else {
+        return Err(fate);
+    };
+    let root = ctx.root.clone();
+    match ear.take(&asker(&root, card, automatic)) {
+        None => Err(fate.because(&["no router speaks IPv6 either".to_owned()])),
+        Some(Ok(got)) => {
+            say(&format!("{}; taking IPv6", cause.why));
+            got_ipv6(ctx, automatic, got);
+            Ok(())
+        }
+        Some(Err(Fate::Retry(six) | Fate::Reboot(six) | Fate::Hold(six))) => {
+            Err(fate.because(&[format!("by IPv6: {}", six.why)]))
+        }
+    }
+}
+
+fn by_ipv6(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {
+    let root = ctx.root.clone();
+    let got = ipv6::get(&asker(&root, card, automatic))?;
+    got_ipv6(ctx, automatic, got);
+    Ok(())
+}
+
+fn asker<'a>(root: &'a Root, card: &'a Link, automatic: &'a Automatic) -> Asker<'a> {
+    Asker {
+        root,
+        files: Some(root),
+        card,
+        hostname: automatic.hostname.as_deref(),
+        domain: automatic.domain.as_deref(),
+    }
+}
+
+fn got_ipv6(ctx: &mut Ctx, automatic: &Automatic, got: Got) {
+    let settings = got.held.settings();
+    if automatic.hostname.is_none() {
+        ctx.handover.hostname.clone_from(&settings.hostname);
+    }
+    ctx.boot_server.clone_from(&settings.boot_server);
+    ctx.handover.address = got.held.address().map(IpAddr::V6);
+    got.keep();
+}
+
+/// Whether `server:` is an IPv6 address, so that IPv4 would be of no use.
+fn names_ipv6(automatic: &Automatic) -> bool {
+    let server = automatic.server.as_deref().unwrap_or_default();
+    server.starts_with('[') || server.parse::<Ipv6Addr>().is_ok()
+}
+
+/// Whether IPv6 would do in place of IPv4: not for a server that is an IPv4 address, and not
+/// for rings, which speak IPv4.
+fn takes_ipv6(automatic: &Automatic) -> bool {
+    let server = automatic.server.as_deref().unwrap_or_default();
+    let host = server.split(':').next().unwrap_or_default();
+    host.parse::<Ipv4Addr>().is_err() && !matches!(automatic.method, Method::Dolly | Method::Ka)
+}
+
+fn by_dhcp4(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {
     let wanted = automatic.hostname.as_deref();
     let patience = match automatic.server {
         // Nobody needs the server's word on where to boot.
@@ -142,7 +235,7 @@ fn by_dhcp(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate
     if wanted.is_none() {
         ctx.handover.hostname.clone_from(&lease.hostname);
     }
-    ctx.handover.address = Some(lease.address);
+    ctx.handover.address = Some(lease.address.into());
     ctx.boot_server.clone_from(&lease.boot_server);
     ctx.log_servers.clone_from(&lease.log_servers);
     conversation.keep(held);
@@ -157,6 +250,10 @@ fn pretend(ctx: &mut Ctx, card: &Link, addressing: &Addressing) -> Result<(), Fa
     match addressing {
         Addressing::Dhcp => {
             say(&format!("would ask for an address by DHCP on {card}"));
+            ctx.boot_server = Some("BOOT-SERVER".to_owned());
+        }
+        Addressing::Ipv6 => {
+            say(&format!("would ask for an IPv6 address on {card}"));
             ctx.boot_server = Some("BOOT-SERVER".to_owned());
         }
         Addressing::Static { ip, prefix, .. } => {

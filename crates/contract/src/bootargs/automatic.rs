@@ -1,12 +1,17 @@
 //! What `automatic=` says: the values behind its keys.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use super::table::{KEYS, Key};
 use super::{BootArgsError, non_empty, parse_mac, shown};
 use crate::limits::AUTOMATIC_MAX;
+
+/// The longest name that the kernel takes (__NEW_UTS_LEN of linux/utsname.h).
+const HOSTNAME_MAX: usize = 64;
+/// The longest name of DNS, as text (RFC 1035, section 2.3.4).
+const DOMAIN_MAX: usize = 253;
 
 /// How stage 2 is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,19 +71,22 @@ pub enum Interface {
 /// How the interface gets its address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Addressing {
-    /// By DHCP.
+    /// By DHCP, or IPv6 where no IPv4 server answers and a router speaks IPv6.
     #[default]
     Dhcp,
+    /// IPv6 only: as the routers say, by DHCPv6 or of its own making (SLAAC).
+    Ipv6,
     /// As written on the command line.
     Static {
         /// The node's own address.
-        ip: Ipv4Addr,
-        /// The netmask as a prefix length; by address class when none was given.
+        ip: IpAddr,
+        /// The netmask as a prefix length. When none was given: 64 for IPv6, by address
+        /// class for IPv4.
         prefix: u8,
-        /// The default router.
-        gateway: Option<Ipv4Addr>,
+        /// The default router, of the same family.
+        gateway: Option<IpAddr>,
         /// The name server.
-        dns: Option<Ipv4Addr>,
+        dns: Option<IpAddr>,
     },
 }
 
@@ -153,8 +161,8 @@ impl Pairs {
             method: self.method()?,
             interface: self.interface()?,
             addressing: self.addressing()?,
-            hostname: self.text("hostname"),
-            domain: self.text("domain"),
+            hostname: self.name("hostname", HOSTNAME_MAX)?,
+            domain: self.name("domain", DOMAIN_MAX)?,
             server: self.text("server"),
             directory: self.text("directory").unwrap_or_default(),
             user: self.text("user"),
@@ -231,27 +239,64 @@ impl Pairs {
     fn addressing(&self) -> Result<Addressing, BootArgsError> {
         match self.chosen("network")? {
             None | Some((_, "dhcp")) => Ok(Addressing::Dhcp),
-            Some((_, "static")) => {
-                let ip: Ipv4Addr = self.parsed("ip")?.ok_or_else(|| self.missing("ip"))?;
-                let prefix = match self.parsed::<Ipv4Addr>("netmask")? {
-                    None => class_prefix(ip),
-                    Some(mask) => prefix_of(mask).ok_or_else(|| {
-                        self.get("netmask")
-                            .map_or(BootArgsError::NoMethod, |(k, v)| wrong(k, v))
-                    })?,
-                };
-                // The old stage 1 took "dns equal to ip" as "no name server".
-                let dns = self.parsed("dns")?.filter(|dns| *dns != ip);
-                Ok(Addressing::Static {
-                    ip,
-                    prefix,
-                    gateway: self.parsed("gateway")?,
-                    dns,
-                })
-            }
+            Some((_, "ipv6")) => Ok(Addressing::Ipv6),
+            Some((_, "static")) => self.fixed(),
             Some((_, "adsl")) => Err(BootArgsError::Network("adsl".into())),
             Some((key, value)) => Err(wrong(key, value)),
         }
+    }
+
+    /// `network:static`.
+    fn fixed(&self) -> Result<Addressing, BootArgsError> {
+        let Some((key, value)) = self.get("ip").filter(|(_, value)| !value.is_empty()) else {
+            return Err(self.missing("ip"));
+        };
+        let (ip, bits) = match value.split_once('/') {
+            Some((ip, bits)) => (ip, Some(bits)),
+            None => (value, None),
+        };
+        let ip: IpAddr = ip.parse().map_err(|_| wrong(key, value))?;
+        let bits = bits.map(|bits| prefix_of(ip, bits).ok_or_else(|| wrong(key, value)));
+        if !usable(ip) {
+            return Err(wrong(key, value));
+        }
+        let bits = bits.transpose()?;
+        let mask = match self.get("netmask").filter(|(_, value)| !value.is_empty()) {
+            None => None,
+            Some((key, value)) => {
+                let mask = prefix_of(ip, value).ok_or_else(|| wrong(key, value))?;
+                // ip:10.0.0.1/24,netmask:255.255.0.0
+                if bits.is_some_and(|bits| bits != mask) {
+                    return Err(wrong(key, value));
+                }
+                Some(mask)
+            }
+        };
+        let gateway = self.parsed::<IpAddr>("gateway")?;
+        if let (Some(gateway), Some((key, value))) = (gateway, self.get("gateway"))
+            && gateway.is_ipv4() != ip.is_ipv4()
+        {
+            return Err(wrong(key, value));
+        }
+        Ok(Addressing::Static {
+            ip,
+            prefix: bits.or(mask).unwrap_or_else(|| usual_prefix(ip)),
+            gateway,
+            // The old stage 1 took "dns equal to ip" as "no name server".
+            dns: self.parsed("dns")?.filter(|dns| *dns != ip),
+        })
+    }
+
+    /// A name of a host or a domain: it goes to the kernel and into resolv.conf.
+    fn name(&self, name: &str, most: usize) -> Result<Option<String>, BootArgsError> {
+        let Some((key, value)) = self.get(name).filter(|(_, value)| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if value.len() > most || !value.chars().all(fits) || value.starts_with(['-', '.']) {
+            return Err(wrong(key, value));
+        }
+        Ok(Some(value.to_owned()))
     }
 
     /// A disk or partition as people write it: `sda1` or `/dev/sda1`.
@@ -285,18 +330,39 @@ fn wrong(key: &'static Key, value: &str) -> BootArgsError {
     }
 }
 
-/// The prefix length of a netmask whose ones are all on the left.
-fn prefix_of(mask: Ipv4Addr) -> Option<u8> {
-    let bits = u32::from(mask);
-    let prefix = bits.leading_ones();
-    (bits.checked_shl(prefix).unwrap_or(0) == 0).then_some(prefix as u8)
+/// The prefix length that a number (`24`) or a netmask whose ones are all on the left
+/// (`255.255.255.0`, IPv4 only) stands for.
+fn prefix_of(ip: IpAddr, text: &str) -> Option<u8> {
+    let most = if ip.is_ipv4() { 32 } else { 128 };
+    let bits = match text.parse::<Ipv4Addr>() {
+        Ok(mask) if ip.is_ipv4() => {
+            let mask = u32::from(mask);
+            let ones = mask.leading_ones();
+            (mask.checked_shl(ones).unwrap_or(0) == 0).then_some(ones as u8)?
+        }
+        _ => text.parse().ok()?,
+    };
+    (1..=most).contains(&bits).then_some(bits)
 }
 
-/// The netmask that the old stage 1 guessed: by address class.
-fn class_prefix(ip: Ipv4Addr) -> u8 {
-    match ip.octets()[0] {
-        0..=127 => 8,
-        128..=191 => 16,
-        _ => 24,
+/// Whether a node can have this address.
+fn usable(ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip == Ipv4Addr::BROADCAST,
+        IpAddr::V6(ip) => Ipv6Addr::is_unicast_link_local(&ip),
+    };
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || link_local)
+}
+
+/// The netmask that the old stage 1 guessed, by address class; of an IPv6 network the half
+/// (RFC 4291, section 2.5.4).
+fn usual_prefix(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V6(_) => 64,
+        IpAddr::V4(ip) => match ip.octets()[0] {
+            0..=127 => 8,
+            128..=191 => 16,
+            _ => 24,
+        },
     }
 }

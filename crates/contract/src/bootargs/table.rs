@@ -62,15 +62,20 @@ pub const KEYS: &[Key] = &[
     key(
         "network",
         "netw",
-        "dhcp or static",
-        "how the card gets its address",
+        "dhcp, ipv6 or static",
+        "how the card gets its address; dhcp takes IPv6 where no IPv4 server answers",
     ),
-    key("ip", "ip", "ADDRESS", "the address, with network:static"),
+    key(
+        "ip",
+        "ip",
+        "ADDRESS or ADDRESS/BITS",
+        "the address, IPv4 or IPv6, with network:static",
+    ),
     key(
         "netmask",
         "netm",
-        "ADDRESS",
-        "the netmask; by class when empty",
+        "ADDRESS or BITS",
+        "the netmask; when empty by class, or 64 for IPv6",
     ),
     key("gateway", "gat", "ADDRESS", "the default router"),
     key("dns", "dns", "ADDRESS", "the name server"),
@@ -79,7 +84,7 @@ pub const KEYS: &[Key] = &[
     key(
         "server",
         "ser",
-        "HOST or HOST:PORT or URL",
+        "HOST, HOST:PORT, [IPV6]:PORT or URL",
         "where stage 2 is; the boot server when empty",
     ),
     key(
@@ -318,9 +323,13 @@ pub const WORDS: &[Word] = &[
         "stage2_digest",
         "off",
         "take any rescue.clp, not only the one made with this all.rdz",
-        |args, _, text| {
-            args.any_stage2 |= text == "off";
-            Ok(())
+        |args, word, text| match text {
+            "off" => {
+                args.any_stage2 = true;
+                Ok(())
+            }
+            "" => Ok(()),
+            _ => Err(word.wrong(text)),
         },
     ),
     kernels("goldring.panic", "STEP", "for tests: a bug in that step"),

@@ -59,6 +59,62 @@ fn short_forms_and_addresses() {
 }
 
 #[test]
+fn static_addresses_of_both_families() {
+    let fixed = |text: &str| {
+        let auto = automatic(&format!("method:http,network:static,{text}"));
+        let Addressing::Static {
+            ip,
+            prefix,
+            gateway,
+            ..
+        } = auto.addressing
+        else {
+            panic!("static expected")
+        };
+        (format!("{ip}/{prefix}"), gateway.map(|g| g.to_string()))
+    };
+    for (text, expected) in [
+        ("ip:2001:db8::5/48", "2001:db8::5/48"),
+        ("ip:2001:db8::5", "2001:db8::5/64"),
+        ("ip:2001:db8::5,netmask:56", "2001:db8::5/56"),
+        ("ip:2001:db8::5/64,netmask:64", "2001:db8::5/64"),
+        ("ip:10.0.1.21/24", "10.0.1.21/24"),
+        ("ip:10.0.1.21,netmask:22", "10.0.1.21/22"),
+        ("ip:10.0.1.21/24,netmask:255.255.255.0", "10.0.1.21/24"),
+        ("ip:10.0.1.21,netmask:", "10.0.1.21/8"),
+    ] {
+        assert_eq!(fixed(text).0, expected, "{text}");
+    }
+    let (_, gateway) = fixed("ip:2001:db8::5,gateway:fe80::1,dns:2001:db8::1");
+    assert_eq!(gateway.as_deref(), Some("fe80::1"));
+    for (text, bad) in [
+        ("ip:2001:db8::5/129", "ip:2001:db8::5/129"),
+        ("ip:2001:db8::5/0", "ip:2001:db8::5/0"),
+        ("ip:2001:db8::5/", "ip:2001:db8::5/"),
+        ("ip:2001:db8::g", "ip:2001:db8::g"),
+        ("ip:fe80::1", "ip:fe80::1"),
+        ("ip:ff02::1", "ip:ff02::1"),
+        ("ip:::", "ip:::"),
+        ("ip:0.0.0.0", "ip:0.0.0.0"),
+        ("ip:224.0.0.1", "ip:224.0.0.1"),
+        ("ip:10.0.1.21/33", "ip:10.0.1.21/33"),
+        ("ip:10.0.1.21/24,netmask:255.0.0.0", "netmask:255.0.0.0"),
+        ("ip:10.0.1.21,netmask:0.0.0.0", "netmask:0.0.0.0"),
+        ("ip:2001:db8::5,netmask:255.255.255.0", "netmask:255.255"),
+        ("ip:2001:db8::5,gateway:10.0.0.1", "gateway:10.0.0.1"),
+        ("ip:10.0.1.21,gateway:fe80::1", "gateway:fe80::1"),
+        ("ip:10.0.1.21,dns:lan", "dns:lan"),
+    ] {
+        let line = format!("automatic=method:http,network:static,{text}");
+        let error = BootArgs::parse(&line).unwrap_err().to_string();
+        assert!(error.contains(bad) && error.contains("makes no"), "{error}");
+    }
+    let auto = automatic("method:http,network:ipv6,server:[2001:db8::1]:8080");
+    assert_eq!(auto.addressing, Addressing::Ipv6);
+    assert_eq!(auto.server.as_deref(), Some("[2001:db8::1]:8080"));
+}
+
+#[test]
 fn words_beside_it() {
     let args = BootArgs::parse(
         "BOOTIF=01-52-54-00-12-34-56 kamethod kaopt=lab debug stage2_digest=off quiet",
@@ -113,6 +169,14 @@ fn nonsense_is_one_clear_sentence() {
         (
             "automatic=method:http,network:static,ip:10.0.0.1,netmask:255.0.255.0",
             "netmask:255.0.255.0",
+        ),
+        (
+            "automatic=method:http,hostname:node/7",
+            "hostname:node/7 makes no sense",
+        ),
+        (
+            "automatic=method:http,domain:-lan",
+            "domain:-lan makes no sense",
         ),
         (
             "automatic=method:dolly,dolly_timeout:soon",
@@ -236,6 +300,10 @@ fn wrong_values_of_words_are_errors() {
             "ssh_key=id.pub makes no sense; write ssh_key= and: URL",
         ),
         ("ssh_key=http://", "ssh_key=http:// makes no sense"),
+        (
+            "stage2_digest=of",
+            "stage2_digest=of makes no sense; write stage2_digest= and: off",
+        ),
         (
             "dolly_timeout=2m",
             "dolly_timeout=2m makes no sense; write dolly_timeout= and: SECONDS",

@@ -1,6 +1,6 @@
 //! A node: waits for its parent, stores what it gets, passes it on.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use goldring_contract::Root;
@@ -35,20 +35,33 @@ pub struct Options {
 
 impl Options {
     /// Those of a node that booted from the network and waits so long for a parent.
-    pub fn of_node(root: &Root, network: &Network, wait: Duration) -> Self {
+    ///
+    /// # Errors
+    /// A node that has only IPv6, which dolly does not speak, as a sentence.
+    pub fn of_node(root: &Root, network: &Network, wait: Duration) -> Result<Self, String> {
         let names: Vec<String> = network.hostname.iter().cloned().collect();
         let mut own = super::own(root, &names);
-        if let Some(address) = network.address.filter(|a| !own.addresses.contains(a)) {
+        let address = match network.address {
+            None => None,
+            Some(IpAddr::V4(address)) => Some(address),
+            Some(IpAddr::V6(address)) => {
+                return Err(format!(
+                    "dolly needs IPv4, and this node has only {address}; give it an IPv4 address \
+                     by DHCP or network:static"
+                ));
+            }
+        };
+        if let Some(address) = address.filter(|a| !own.addresses.contains(a)) {
             own.addresses.push(address);
         }
-        Self {
+        Ok(Self {
             own,
-            bind: network.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            bind: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
             wait: Some(wait),
             stall: DOLLY_STALL,
             ring_wait: DOLLY_RING_WAIT,
             count_wait: DOLLY_ACK_WAIT,
-        }
+        })
     }
 }
 
