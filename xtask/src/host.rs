@@ -34,6 +34,7 @@ pub(crate) const LAB: &[Need] = &[
     ),
     need("dnsmasq", "dnsmasq-base"),
     need("rsyslogd", "rsyslog"),
+    need("nginx", "nginx-light"),
     need("busybox", "busybox"),
     need("ip", "iproute2"),
     need("mmdebstrap", "mmdebstrap"),
@@ -69,6 +70,7 @@ pub(crate) const NAMESPACES: &[Need] = &[
     need("losetup", "mount"),
     need("unshare", "util-linux"),
     need("dnsmasq", "dnsmasq-base"),
+    need("radvd", "radvd"),
     need("mke2fs", "e2fsprogs"),
 ];
 

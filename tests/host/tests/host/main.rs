@@ -2,6 +2,7 @@
 
 mod dhcp;
 mod faults;
+mod ipv6;
 mod leases;
 mod peers;
 mod rings;
@@ -42,6 +43,10 @@ fn main() {
         eprintln!("the dhcp story is ignored: {reason}");
     }
     let no_dnsmasq = reason.clone().or(no_dnsmasq);
+    let no_routers = reason.clone().or_else(ipv6::unavailable);
+    if let (None, Some(reason)) = (&reason, &no_routers) {
+        eprintln!("stories of IPv6 are ignored: {reason}");
+    }
     let stories = [
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
@@ -49,6 +54,8 @@ fn main() {
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),
+        (ipv6::ODD, &reason),
+        (ipv6::REAL, &no_routers),
     ];
     let trials = stories
         .iter()
