@@ -36,6 +36,7 @@ pub struct Machine<'a> {
     memory: u32,
     card: Card,
     room: Option<&'a Room>,
+    unplugged: Vec<String>,
     arguments: Vec<String>,
 }
 
@@ -48,6 +49,7 @@ impl<'a> Machine<'a> {
             memory: 1024,
             card: Card::Connected,
             room: None,
+            unplugged: Vec::new(),
             arguments: Vec::new(),
         }
     }
@@ -55,6 +57,16 @@ impl<'a> Machine<'a> {
     /// Its card, when it does not stand in a room.
     pub fn card(mut self, card: Card) -> Self {
         self.card = card;
+        if card == Card::Unplugged {
+            return self.unplugged("n");
+        }
+        self
+    }
+
+    /// Pulls the cable out of a card; `netdev` is QEMU's name for it, `tap2` for that of
+    /// the room's second tap.
+    pub fn unplugged(mut self, netdev: &str) -> Self {
+        self.unplugged.push(netdev.to_owned());
         self
     }
 
@@ -104,10 +116,10 @@ impl<'a> Machine<'a> {
             .args(["-accel", "tcg,thread=multi", "-no-reboot"])
             .args(["-m", &self.memory.to_string()])
             .args(["-display", "none", "-monitor"])
-            .arg(if self.card == Card::Unplugged {
-                "stdio"
-            } else {
+            .arg(if self.unplugged.is_empty() {
                 "none"
+            } else {
+                "stdio"
             })
             .arg("-chardev")
             .arg(format!(
@@ -129,10 +141,10 @@ impl<'a> Machine<'a> {
             .stdout(Stdio::null())
             .stderr(File::create(folder.path().join("qemu"))?);
         let mut child = command.spawn().context("starting qemu-system-x86_64")?;
-        if self.card == Card::Unplugged {
+        for netdev in &self.unplugged {
             // Before the kernel's first instruction has run, as far as it can tell.
             let monitor = child.stdin.as_mut().context("no monitor")?;
-            monitor.write_all(b"set_link n off\n")?;
+            writeln!(monitor, "set_link {netdev} off")?;
         }
         Ok(Guest {
             child,

@@ -126,11 +126,21 @@ impl Room {
     /// # Errors
     /// As [`Room::serve`].
     pub fn dnsmasq(&mut self, more: &str) -> Result<()> {
+        self.dnsmasq_alone(&format!(
+            "interface={BRIDGE}\nport=0\ndhcp-authoritative\n\
+             dhcp-range=10.0.1.30,10.0.1.60,255.255.255.0,1h\n{more}"
+        ))
+    }
+
+    /// Starts dnsmasq with these lines and nothing that it would serve by itself but DNS.
+    ///
+    /// # Errors
+    /// As [`Room::serve`].
+    pub fn dnsmasq_alone(&mut self, lines: &str) -> Result<()> {
         let config = self.folder().join("dnsmasq.conf");
         let text = format!(
-            "interface={BRIDGE}\nbind-interfaces\nuser=root\nport=0\nlog-dhcp\nlog-facility=-\n\
-             dhcp-range=10.0.1.30,10.0.1.60,255.255.255.0,1h\ndhcp-authoritative\n\
-             dhcp-leasefile={}\n{more}\n",
+            "bind-interfaces\nuser=root\nno-resolv\nno-hosts\nlog-dhcp\nlog-facility=-\n\
+             dhcp-leasefile={}\n{lines}\n",
             self.folder().join("leases").display(),
         );
         fs::write(&config, text)?;
@@ -138,7 +148,7 @@ impl Room {
         dnsmasq
             .arg("--keep-in-foreground")
             .arg(format!("--conf-file={}", config.display()));
-        self.serve("dnsmasq", dnsmasq, Some("DHCP, IP range"))
+        self.serve("dnsmasq", dnsmasq, Some("started, "))
     }
 
     /// QEMU's arguments for a card of this model on tap `number`, from 1.

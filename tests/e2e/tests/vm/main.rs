@@ -4,6 +4,7 @@ mod clone;
 mod images;
 mod mounted;
 mod people;
+mod network;
 mod ramdisk;
 mod rescue;
 mod stage1;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     trials.extend(stage1::trials());
     trials.extend(rescue::trials());
     trials.extend(people::trials());
+    trials.extend(network::trials());
     trials.extend(ramdisk::trials());
     trials.extend(mounted::trials());
     trials.extend(web::trials());
