@@ -18,8 +18,8 @@ Elsewhere:
     --kernel RELEASE      instead of DIR/proc/sys/kernel/osrelease
   init --dhcp CARD      print the lease that a node would get, change nothing
                         (needs root; the card must be up)
-  init --ipv6 CARD      the same for IPv6: what routers and DHCPv6 give (it
-                        takes the address for a moment, to see whether it is free)
+  init --ipv6 CARD      the same for IPv6, from routers and DHCPv6 (the card
+                        has the address for a moment: is it free?)
     --keep DIR            take the address too and renew it until the program
                           is ended, with resolv.conf in DIR/etc
   init --help           this text

@@ -478,3 +478,42 @@ fn the_flags_explain_themselves() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     }
 }
+
+/// Each way to an address, and what is wrong with one.
+#[test]
+fn addresses_are_told() {
+    let world = world();
+    let card = "eth0 (52:54:00:12:34:56)";
+    for (words, wanted) in [
+        (
+            "network:ipv6,server:[2001:db8::1]:8080",
+            format!("would ask for an IPv6 address on {card}"),
+        ),
+        (
+            "network:ipv6,server:[2001:db8::1]:8080",
+            "would fetch http://[2001:db8::1]:8080/install/stage2/rescue.clp".to_owned(),
+        ),
+        (
+            "network:static,ip:2001:db8::5/48,server:2001:db8::1",
+            format!("would take 2001:db8::5/48 on {card}"),
+        ),
+        (
+            "network:static,ip:10.0.1.7,netmask:22,server:10.0.1.1",
+            format!("would take 10.0.1.7/22 on {card}"),
+        ),
+        (
+            "network:static,ip:2001:db8::5,gateway:10.0.0.1",
+            "automatic=: gateway:10.0.0.1 makes no sense; write gateway: and one of: ADDRESS"
+                .to_owned(),
+        ),
+        (
+            "network:ipx",
+            "automatic=: network:ipx makes no sense; write network: and one of: dhcp, ipv6 or static"
+                .to_owned(),
+        ),
+    ] {
+        let line = format!("automatic=method:http,{words} rescue");
+        let said = said(&init(world.path(), &line, KERNEL));
+        assert!(said.contains(&wanted), "no {wanted:?} in\n{said}");
+    }
+}

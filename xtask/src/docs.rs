@@ -176,6 +176,16 @@ const ENTRIES: &[Entry] = &[
         "Without DHCP: the address is written here, so one entry serves one node.",
         "automatic=method:http,interface:eth0,network:static,ip:10.0.1.21,netmask:255.255.255.0,gateway:10.0.1.1,dns:10.0.1.253,server:10.0.1.253,directory:/goldring rescue",
     ),
+    entry(
+        "ipv6",
+        "IPv6 only: the address as the routers say, stage 2 from a server in brackets.",
+        "automatic=method:http,network:ipv6,server:[2001:db8:1::253],directory:/goldring rescue",
+    ),
+    entry(
+        "static6",
+        "A fixed IPv6 address with the length of its network.",
+        "automatic=method:http,interface:eth0,network:static,ip:2001:db8:1::21/64,gateway:2001:db8:1::1,dns:2001:db8:1::253,server:[2001:db8:1::253],directory:/goldring rescue",
+    ),
 ];
 
 fn sample() -> String {

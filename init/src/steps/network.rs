@@ -209,16 +209,21 @@ fn got_ipv6(ctx: &mut Ctx, automatic: &Automatic, got: Got) {
 
 /// Whether `server:` is an IPv6 address, so that IPv4 would be of no use.
 fn names_ipv6(automatic: &Automatic) -> bool {
-    let server = automatic.server.as_deref().unwrap_or_default();
+    let server = server(automatic);
     server.starts_with('[') || server.parse::<Ipv6Addr>().is_ok()
 }
 
 /// Whether IPv6 would do in place of IPv4: not for a server that is an IPv4 address, and not
 /// for rings, which speak IPv4.
 fn takes_ipv6(automatic: &Automatic) -> bool {
-    let server = automatic.server.as_deref().unwrap_or_default();
-    let host = server.split(':').next().unwrap_or_default();
+    let host = server(automatic).split(':').next().unwrap_or_default();
     host.parse::<Ipv4Addr>().is_err() && !matches!(automatic.method, Method::Dolly | Method::Ka)
+}
+
+/// What `server:` says, as people write it: with `http://`, too.
+fn server(automatic: &Automatic) -> &str {
+    let server = automatic.server.as_deref().unwrap_or_default();
+    server.strip_prefix("http://").unwrap_or(server)
 }
 
 fn by_dhcp4(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {
@@ -263,4 +268,33 @@ fn pretend(ctx: &mut Ctx, card: &Link, addressing: &Addressing) -> Result<(), Fa
     let file = paths::HANDOVER;
     say(&format!("would tell the agent in {file}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use goldring_contract::bootargs::BootArgs;
+
+    #[test]
+    fn the_server_tells_which_family_is_of_use() {
+        // What is written, whether only IPv6 is of use, whether IPv6 is of use at all.
+        let table = [
+            ("method:http", false, true),
+            ("method:http,server:10.0.1.1", false, false),
+            ("method:http,server:10.0.1.1:8080", false, false),
+            ("method:http,server:http://10.0.1.1", false, false),
+            ("method:http,server:boot.lan:8080", false, true),
+            ("method:http,server:[2001:db8::1]:8080", true, true),
+            ("method:http,server:http://[2001:db8::1]", true, true),
+            ("method:http,server:2001:db8::1", true, true),
+            ("method:dolly", false, false),
+            ("method:ka,server:boot.lan", false, false),
+        ];
+        for (text, only, at_all) in table {
+            let args = BootArgs::parse(&format!("automatic={text}")).unwrap();
+            let automatic = args.automatic.unwrap();
+            let got = (names_ipv6(&automatic), takes_ipv6(&automatic));
+            assert_eq!(got, (only, at_all), "{text}");
+        }
+    }
 }

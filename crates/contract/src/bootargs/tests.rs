@@ -208,6 +208,15 @@ fn every_entry_of_the_manual_is_understood() {
             assert!(args.rescue && args.notes.is_empty(), "{args:?}");
             assert_eq!(args.ramdisk_size, Some(64000));
             let auto = args.automatic.as_ref().unwrap();
+            assert_eq!(auto.addressing, Addressing::Dhcp);
+            let (interface, server, directory) = match auto.method {
+                Method::Http => (Interface::Auto, Some("10.0.1.253"), "/cs4"),
+                Method::Nfs => (Interface::Name("eth0".into()), Some("10.0.1.253"), "/cs4"),
+                _ => (Interface::Name("eth0".into()), None, ""),
+            };
+            assert_eq!(auto.interface, interface);
+            assert_eq!(auto.server.as_deref(), server);
+            assert_eq!(auto.directory, directory);
             (auto.method, args.clone, auto.dolly_timeout)
         })
         .collect();

@@ -195,3 +195,25 @@ fn announce(parent: &waiting::Parent, setup: &Setup, report: &mut dyn Reporter) 
         children: setup.talk.children.clone(),
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_with_only_ipv6_is_told_that_dolly_needs_ipv4() {
+        let of = |address: &str| {
+            let network = Network {
+                address: Some(address.parse().unwrap()),
+                ..Network::default()
+            };
+            Options::of_node(&Root::at("/nonexistent"), &network, DOLLY_STALL)
+        };
+        assert_eq!(of("10.0.0.7").unwrap().bind, Ipv4Addr::new(10, 0, 0, 7));
+        let said = of("2001:db8::7").unwrap_err();
+        assert!(
+            said.starts_with("dolly needs IPv4, and this node has only 2001:db8::7; give it"),
+            "{said}"
+        );
+    }
+}
