@@ -35,6 +35,7 @@ pub(crate) const LAB: &[Need] = &[
     need("dnsmasq", "dnsmasq-base"),
     need("rsyslogd", "rsyslog"),
     need("nginx", "nginx-light"),
+    need("python3", "python3"),
     need("busybox", "busybox"),
     need("ip", "iproute2"),
     need("mmdebstrap", "mmdebstrap"),

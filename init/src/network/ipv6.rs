@@ -70,10 +70,9 @@ impl Ear {
         Self(Routers::listen(card).ok())
     }
 
-    /// Takes IPv6 when a router has spoken, or speaks now; `None` when there is none.
-    pub(crate) fn take(self, asker: &Asker<'_>) -> Option<Result<Got, Fate>> {
-        let router = self.0?.find()?;
-        Some(by_router(asker, Some(router)))
+    /// The router that has spoken, or speaks when it is asked now.
+    pub(crate) fn router(&self) -> Option<Router> {
+        self.0.as_ref()?.find()
     }
 }
 
@@ -92,7 +91,11 @@ pub(crate) fn get(asker: &Asker<'_>) -> Result<Got, Fate> {
     by_router(asker, routers.find())
 }
 
-fn by_router(asker: &Asker<'_>, router: Option<Router>) -> Result<Got, Fate> {
+/// Gets an IPv6 address as this router says.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) fn by_router(asker: &Asker<'_>, router: Option<Router>) -> Result<Got, Fate> {
     let Asker { root, card, .. } = *asker;
     inet6::link_local(root, card)?;
     let said = router.as_ref().map(|router| router.said.clone());

@@ -26,7 +26,7 @@ pub(super) struct Routers {
 
 /// A router that has spoken.
 #[derive(Debug, Clone)]
-pub(super) struct Router {
+pub(crate) struct Router {
     /// Its address on the link.
     pub(super) address: Ipv6Addr,
     pub(super) said: Advertisement,

@@ -166,15 +166,18 @@ fn by_dhcp(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate
     let (Fate::Retry(cause), Some(ear)) = (&fate, ear) else {
         return Err(fate);
     };
+    let Some(router) = ear.router() else {
+        return Err(fate.because(&["no router speaks IPv6 either".to_owned()]));
+    };
+    say(&cause.why);
+    say(&format!("{}: a router speaks IPv6, taking that", card.name));
     let root = ctx.root.clone();
-    match ear.take(&asker(&root, card, automatic)) {
-        None => Err(fate.because(&["no router speaks IPv6 either".to_owned()])),
-        Some(Ok(got)) => {
-            say(&format!("{}; taking IPv6", cause.why));
+    match ipv6::by_router(&asker(&root, card, automatic), Some(router)) {
+        Ok(got) => {
             got_ipv6(ctx, automatic, got);
             Ok(())
         }
-        Some(Err(Fate::Retry(six) | Fate::Reboot(six) | Fate::Hold(six))) => {
+        Err(Fate::Retry(six) | Fate::Reboot(six) | Fate::Hold(six)) => {
             Err(fate.because(&[format!("by IPv6: {}", six.why)]))
         }
     }
