@@ -172,8 +172,9 @@ impl Advertisement {
             let value: Vec<u8> = [0, 0].into_iter().chain(lifetime).chain(servers).collect();
             emit_option(&mut bytes, option::DNS, &value);
         }
-        if !self.search.is_empty() {
-            let value = [&[0, 0], &lifetime[..], &emit_search(&self.search)].concat();
+        // One option each, since all together may be too long for one.
+        for name in self.search.chunks(1) {
+            let value = [&[0, 0], &lifetime[..], &emit_search(name)].concat();
             emit_option(&mut bytes, option::SEARCH, &value);
         }
         bytes
