@@ -38,6 +38,7 @@ pub(crate) const LAB: &[Need] = &[
     need("python3", "python3"),
     need("busybox", "busybox"),
     need("ip", "iproute2"),
+    need("python3", "python3"),
     need("mmdebstrap", "mmdebstrap"),
     need(
         "/usr/share/keyrings/debian-archive-keyring.gpg",

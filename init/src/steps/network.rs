@@ -223,10 +223,11 @@ fn takes_ipv6(automatic: &Automatic) -> bool {
     host.parse::<Ipv4Addr>().is_err() && !matches!(automatic.method, Method::Dolly | Method::Ka)
 }
 
-/// What `server:` says, as people write it: with `http://`, too.
+/// What `server:` says, without the scheme and the path that it may have.
 fn server(automatic: &Automatic) -> &str {
     let server = automatic.server.as_deref().unwrap_or_default();
-    server.strip_prefix("http://").unwrap_or(server)
+    let server = server.split_once("://").map_or(server, |(_, rest)| rest);
+    server.split('/').next().unwrap_or_default()
 }
 
 fn by_dhcp4(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {
@@ -286,9 +287,10 @@ mod tests {
             ("method:http,server:10.0.1.1", false, false),
             ("method:http,server:10.0.1.1:8080", false, false),
             ("method:http,server:http://10.0.1.1", false, false),
+            ("method:http,server:https://10.0.1.1/pub", false, false),
             ("method:http,server:boot.lan:8080", false, true),
             ("method:http,server:[2001:db8::1]:8080", true, true),
-            ("method:http,server:http://[2001:db8::1]", true, true),
+            ("method:ftp,server:ftp://[2001:db8::1]/pub", true, true),
             ("method:http,server:2001:db8::1", true, true),
             ("method:dolly", false, false),
             ("method:ka,server:boot.lan", false, false),
