@@ -38,7 +38,6 @@ pub(crate) const LAB: &[Need] = &[
     need("python3", "python3"),
     need("busybox", "busybox"),
     need("ip", "iproute2"),
-    need("python3", "python3"),
     need("mmdebstrap", "mmdebstrap"),
     need(
         "/usr/share/keyrings/debian-archive-keyring.gpg",
@@ -46,7 +45,6 @@ pub(crate) const LAB: &[Need] = &[
     ),
     need("mke2fs", "e2fsprogs"),
     need("sfdisk", "fdisk"),
-    need("nginx", "nginx-light"),
     need("vsftpd", "vsftpd"),
     need("openssl", "openssl"),
     // The images that came by dolly in the old days.

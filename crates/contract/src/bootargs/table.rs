@@ -85,7 +85,6 @@ pub const KEYS: &[Key] = &[
         "server",
         "ser",
         "HOST, HOST:PORT, [IPV6]:PORT or URL",
-        "HOST or HOST:PORT or URL",
         "where stage 2 is; the boot server when empty",
     ),
     key(

@@ -3,8 +3,8 @@
 mod clone;
 mod images;
 mod mounted;
-mod people;
 mod network;
+mod people;
 mod ramdisk;
 mod rescue;
 mod stage1;
