@@ -143,6 +143,17 @@ pub(crate) fn open(root: &Root) {
         .ok();
 }
 
+/// Keeps debugging messages of the kernel's log off the consoles: our own lines are among
+/// them, and the word `debug` is the kernel's as well, which shows all of them then
+/// (Linux, Documentation/admin-guide/sysctl/kernel.rst, printk).
+pub(crate) fn quiet_kernel(root: &Root) {
+    let file = root.join("/proc/sys/kernel/printk");
+    let levels = std::fs::read_to_string(&file).unwrap_or_default();
+    if layout::shows_debugging(&levels) {
+        let _ = std::fs::write(&file, layout::NO_DEBUGGING);
+    }
+}
+
 /// Says one line. Nothing that goes wrong here may stop a boot.
 pub(crate) fn say(line: &str) {
     let mut outlets = lock();

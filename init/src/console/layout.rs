@@ -18,6 +18,19 @@ pub(super) fn consoles(active: &str) -> Vec<&str> {
     names
 }
 
+/// The console level that shows all but debugging messages (Linux,
+/// include/linux/kern_levels.h).
+pub(super) const NO_DEBUGGING: &str = "7";
+
+/// Whether the console level, the first number of `/proc/sys/kernel/printk`, is above
+/// [`NO_DEBUGGING`].
+pub(super) fn shows_debugging(levels: &str) -> bool {
+    let level = levels.split_ascii_whitespace().next();
+    level
+        .and_then(|level| level.parse().ok())
+        .is_some_and(|level: u32| level > 7)
+}
+
 /// Whether a console is a screen, where a line can be written over: `tty0`, `tty1`…
 pub(super) fn is_screen(name: &str) -> bool {
     name.strip_prefix("tty")
@@ -66,6 +79,19 @@ mod tests {
         ];
         for (text, names) in table {
             assert_eq!(consoles(text), names, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_console_level_is_read() {
+        for (levels, shows) in [
+            ("10\t4\t1\t7\n", true),
+            ("7\t4\t1\t7\n", false),
+            ("4 4 1 7", false),
+            ("", false),
+            ("many", false),
+        ] {
+            assert_eq!(shows_debugging(levels), shows, "{levels:?}");
         }
     }
 

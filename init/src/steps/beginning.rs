@@ -50,6 +50,7 @@ pub(super) fn log(ctx: &mut Ctx) -> Result<(), Fate> {
     // (Linux, Documentation/admin-guide/sysctl/kernel.rst, printk_devkmsg).
     let _ = fs::write(ctx.root.join("/proc/sys/kernel/printk_devkmsg"), "on");
     console::open(&ctx.root);
+    console::quiet_kernel(&ctx.root);
     let modprobe = ctx.root.join(paths::MODPROBE);
     if !modprobe.exists() {
         let _ = modprobe.parent().map(fs::create_dir_all);
