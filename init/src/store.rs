@@ -102,16 +102,23 @@ pub(crate) fn usable(free: u64) -> u64 {
 /// A sentence with how much is needed.
 pub(crate) fn enough(free: Option<u64>, length: u64) -> Result<(), String> {
     match free {
-        Some(free) if usable(free) < length => Err(format!(
-            "not enough memory: rescue.clp has {} MB and the system needs {} MB more, \
-             but only {} MB are free; give the node {} MB more",
-            length >> 20,
-            ELBOW_ROOM >> 20,
-            free >> 20,
-            (length - usable(free)).div_ceil(1 << 20)
-        )),
+        Some(free) if usable(free) < length => Err(refusal(free, length)),
         _ => Ok(()),
     }
+}
+
+fn refusal(free: u64, length: u64) -> String {
+    let missing = length.saturating_sub(usable(free));
+    // Of each page that is added the kernel takes 64 of 4096 bytes to describe it.
+    let missing = missing.saturating_add(missing / 32);
+    format!(
+        "not enough memory: rescue.clp has {} MB and the system needs {} MB more, but only {} MB \
+         are free; give the node {} MB more",
+        length >> 20,
+        ELBOW_ROOM >> 20,
+        free >> 20,
+        missing.div_ceil(1 << 20)
+    )
 }
 
 pub(crate) const SAME_BUILD: &str = "copy both from the same build, or add stage2_digest=off";
@@ -189,7 +196,7 @@ mod tests {
         assert_eq!(
             enough(Some(90 << 20), 47 << 20).unwrap_err(),
             "not enough memory: rescue.clp has 47 MB and the system needs 48 MB more, but only \
-             90 MB are free; give the node 5 MB more"
+             90 MB are free; give the node 6 MB more"
         );
         assert!(enough(Some(0), u64::MAX).is_err());
     }
