@@ -8,9 +8,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use goldring_contract::Root;
+use goldring_hw::insert::{is_freed, was_freed};
 use goldring_hw::tables::Tables;
 
-use crate::insert::{Kernel, by_name, is_freed, was_freed};
+use crate::insert::{Kernel, by_name};
 
 /// Whether this program was called as `modprobe`.
 pub(crate) fn is_meant() -> bool {

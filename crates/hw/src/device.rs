@@ -67,6 +67,18 @@ impl Device {
         }
     }
 
+    /// The old name of its type, which people give `drvinst`: `STORAGE_IDE`,
+    /// `NETWORK_ETHERNET`, `SERIAL_USB`… (ldetect; from the classes of linux/pci_ids.h).
+    pub fn media_type(&self) -> &'static str {
+        match (self.pci_class(), self.kind()) {
+            (Some(class), _) => pci_media_type(class),
+            (None, Kind::Network) => "NETWORK_OTHER",
+            (None, Kind::Storage) => "STORAGE_OTHER",
+            (None, Kind::Other) if self.bus == "usb" => "USB",
+            (None, Kind::Other) => "OTHER",
+        }
+    }
+
     /// Base class and class of a PCI device, four hexadecimal digits.
     fn pci_class(&self) -> Option<(&str, &str)> {
         let (_, class) = self.modalias.strip_prefix("pci:")?.split_once("bc")?;
@@ -106,6 +118,31 @@ fn pci_kind(class: (&str, &str)) -> Kind {
         ("02", _) => Kind::Network,
         ("01", _) | ("08", "05") => Kind::Storage,
         _ => Kind::Other,
+    }
+}
+
+fn pci_media_type(class: (&str, &str)) -> &'static str {
+    match class {
+        ("01", "00") => "STORAGE_SCSI",
+        ("01", "01") => "STORAGE_IDE",
+        ("01", "02") => "STORAGE_FLOPPY",
+        ("01", "04") => "STORAGE_RAID",
+        ("01", "06") => "STORAGE_SATA",
+        ("01", "07") => "STORAGE_SAS",
+        ("01", "08") => "STORAGE_EXPRESS",
+        ("08", "05") => "STORAGE_SDHCI",
+        ("01", _) => "STORAGE_OTHER",
+        ("02", "00") => "NETWORK_ETHERNET",
+        ("02", _) => "NETWORK_OTHER",
+        ("03", _) => "DISPLAY_VGA",
+        ("04", _) => "MULTIMEDIA_OTHER",
+        ("06", _) => "BRIDGE_OTHER",
+        ("07", _) => "COMMUNICATION_OTHER",
+        ("0C", "00") => "SERIAL_FIREWIRE",
+        ("0C", "03") => "SERIAL_USB",
+        ("0C", "04") => "SERIAL_FIBER",
+        ("0C", "05") => "SERIAL_SMBUS",
+        _ => "OTHER",
     }
 }
 
@@ -240,6 +277,53 @@ mod tests {
                 modalias: modalias.into(),
             };
             assert_eq!(device.kind(), kind, "{modalias}");
+        }
+    }
+
+    #[test]
+    fn types_have_their_old_names() {
+        for (bus, modalias, name) in [
+            (
+                "pci",
+                "pci:v00008086d00007010sv0sd0bc01sc01i80",
+                "STORAGE_IDE",
+            ),
+            (
+                "pci",
+                "pci:v00001B36d00000010sv0sd0bc01sc08i02",
+                "STORAGE_EXPRESS",
+            ),
+            (
+                "pci",
+                "pci:v00008086d000010D3sv0sd0bc02sc00i00",
+                "NETWORK_ETHERNET",
+            ),
+            (
+                "pci",
+                "pci:v00001234d00001111sv0sd0bc03sc00i00",
+                "DISPLAY_VGA",
+            ),
+            (
+                "pci",
+                "pci:v00001B36d0000000Dsv0sd0bc0Csc03i30",
+                "SERIAL_USB",
+            ),
+            ("pci", "pci:v00001B36d0000000Dsv0sd0bcFFsc00i00", "OTHER"),
+            ("virtio", "virtio:d00000001v00001AF4", "NETWORK_OTHER"),
+            ("scsi", "scsi:t-0x00", "STORAGE_OTHER"),
+            (
+                "usb",
+                "usb:v0627p0001d0000dc00dsc00dp00ic03isc01ip01in00",
+                "USB",
+            ),
+            ("acpi", "acpi:PNP0C0A:", "OTHER"),
+        ] {
+            let device = Device {
+                bus: bus.into(),
+                place: String::new(),
+                modalias: modalias.into(),
+            };
+            assert_eq!(device.media_type(), name, "{modalias}");
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Probe {
     later: Vec<(Device, Job)>,
     /// What USB would bring is left alone.
     without_usb: bool,
+    /// Which devices get drivers.
+    wanted: Box<dyn Fn(&Device) -> bool + Send>,
     troubles: Vec<Trouble>,
 }
 
@@ -103,6 +105,7 @@ impl Probe {
             seen: BTreeSet::new(),
             later: Vec::new(),
             without_usb: false,
+            wanted: Box::new(|_| true),
             troubles: Vec::new(),
         }
     }
@@ -111,6 +114,12 @@ impl Probe {
     /// several drivers of one disk controller.
     pub fn without_usb(mut self) -> Self {
         self.without_usb = true;
+        self
+    }
+
+    /// Loads drivers only for devices that `wanted` says yes to.
+    pub fn only(mut self, wanted: impl Fn(&Device) -> bool + Send + 'static) -> Self {
+        self.wanted = Box::new(wanted);
         self
     }
 
@@ -211,6 +220,9 @@ impl Probe {
 
     /// The modules to load for a device, in order.
     fn drivers(&self, device: &Device) -> Vec<&Module> {
+        if !(self.wanted)(device) {
+            return Vec::new();
+        }
         let names = self.tables.index.modules(&device.modalias);
         let modules = names
             .into_iter()
@@ -489,6 +501,22 @@ mod tests {
         );
         // Some disks take their time.
         assert_eq!(recorder.waited.get(), QUIET_DISKS);
+    }
+
+    #[test]
+    fn only_devices_that_are_wanted_get_drivers() {
+        let (_folder, root) = machine(&[
+            (
+                "pci/devices/0000:00:01.2",
+                "pci:v00008086d00007020sv0bc0Csc03i00",
+            ),
+            ("pci/devices/0000:00:02.0", "pci:v00001000d00000012sv"),
+        ]);
+        let kernel = Arc::<Kernel>::default();
+        let mut probe = probe(&root, &kernel).only(|device| device.id() == "1000:0012");
+        probe.run(Share::All, &Recorder::default(), || true);
+        assert_eq!(*kernel.loaded.lock().unwrap(), ["refused"]);
+        assert_eq!(probe.devices().len(), 2);
     }
 
     #[test]
