@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{Parser, Subcommand};
 
+use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
 use crate::{dolly, node};
 
 /// Clones one installed computer onto many over the network.
@@ -19,6 +20,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Clone a disk, partition or file along a ring (dolly, classic dialect).
     Dolly(dolly::Args),
+    /// List disks and partitions with their sizes and what they hold.
+    Lsparts(lsparts::Args),
+    /// Find the installed system and mount its tree.
+    Guessmounts(guessmounts::Args),
+    /// Install the boot loader of the installed system again.
+    #[command(name = "install_bootloader", alias = "install-bootloader")]
+    InstallBootloader(install_bootloader::Args),
+    /// Load drivers for the devices that are here.
+    Drvinst(drivers::Args),
     /// What a node runs in stage 2; started by init.
     #[command(hide = true)]
     Node(node::Args),
@@ -26,7 +36,13 @@ pub(crate) enum Command {
 
 /// A link with an old name is as good as the word: `dolly -s` is `goldring dolly -s`.
 pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const OLD_NAMES: [&str; 1] = ["dolly"];
+    const OLD_NAMES: [&str; 5] = [
+        "dolly",
+        "lsparts",
+        "guessmounts",
+        "install_bootloader",
+        "drvinst",
+    ];
     let mut args: Vec<OsString> = args.collect();
     let name = args
         .first()
@@ -61,6 +77,7 @@ mod tests {
         };
         assert_eq!(words("/usr/bin/dolly -s"), "goldring dolly -s");
         assert_eq!(words("goldring dolly -s"), "goldring dolly -s");
+        assert_eq!(words("install_bootloader"), "goldring install_bootloader");
     }
 
     #[test]
@@ -71,11 +88,24 @@ mod tests {
             "dolly -vfx.cfg -s -a 60 -o log -q -n --stall-timeout 5",
             "dolly -v",
             "dolly --wait 10 --bind 10.0.0.1",
+            "lsparts -v",
+            "guessmounts /mnt --root /dev/sda1",
+            "guessmounts --umount",
+            "install_bootloader --auto --dry-run",
+            "drvinst STORAGE NETWORK",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             Cli::try_parse_from(args).unwrap();
         }
-        for line in ["dolly -s", "dolly -s -S -f x", "dolly -a 0", "dolly -x"] {
+        for line in [
+            "dolly -s",
+            "dolly -s -S -f x",
+            "dolly -a 0",
+            "dolly -x",
+            "lsparts x",
+            "guessmounts --umount --root /dev/sda1",
+            "install_bootloader --root",
+        ] {
             let args = by_name(line.split(' ').map(OsString::from));
             assert!(Cli::try_parse_from(args).is_err(), "{line}");
         }

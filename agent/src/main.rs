@@ -5,6 +5,7 @@ mod cli;
 mod dolly;
 mod fault;
 mod node;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,10 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse_from(cli::by_name(std::env::args_os()));
     let result = match cli.command {
         cli::Command::Dolly(args) => dolly::run(&args),
+        cli::Command::Lsparts(args) => tools::lsparts::run(&args),
+        cli::Command::Guessmounts(args) => tools::guessmounts::run(&args),
+        cli::Command::InstallBootloader(args) => tools::install_bootloader::run(&args),
+        cli::Command::Drvinst(args) => tools::drivers::run(&args),
         cli::Command::Node(args) => node::run(&args),
     };
     match result {

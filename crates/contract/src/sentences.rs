@@ -13,6 +13,13 @@ pub fn cannot_find_module(module: &str) -> String {
     format!("Can't find {module}.ko in archive")
 }
 
+/// `=> found a Mandriva Linux root partition on …`, as the old `guessmounts` printed it.
+pub fn found_root(name: &str, device: &str) -> String {
+    format!("=> found a {name} root partition on {device}")
+}
+
+/// Said when no installed system is found (old `guessmounts`).
+pub const NO_ROOT_DEVICE: &str = "Could not find your root device :-(.";
 /// Said when no dolly server came (manual, "get stage2 with dolly").
 pub const NO_DOLLY_SERVER: &str = "Can't reach a valid Dolly server";
 /// Said when no ka server came (manual, "get stage2 with ka").

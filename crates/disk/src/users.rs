@@ -118,8 +118,8 @@ pub fn parse_swaps(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// `\040` and its like (proc(5)).
-fn unescape(text: &str) -> String {
+/// Reads `\040` and its like (proc(5), fstab(5)).
+pub fn unescape(text: &str) -> String {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

@@ -1,0 +1,300 @@
+//! The block devices of this machine and what they hold.
+//!
+//! `lsblk` and libblkid of stage 2 tell it, not `goldring_disk::probe`: they know some
+//! eighty kinds of content with labels and numbers, swap, LVM, RAID and LUKS among them,
+//! follow what is built upon what, and are what `mount` itself resolves `UUID=` with.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use goldring_contract::Root;
+
+use super::run::Runner;
+
+/// What lsblk is asked for; in this order only for people.
+const COLUMNS: &str =
+    "NAME,KNAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,PARTTYPE,PTTYPE,MOUNTPOINT";
+
+/// A disk, a partition, or what is built upon them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Device {
+    /// What people call it, such as `/dev/sda1` or `/dev/mapper/system-root`.
+    pub(crate) name: String,
+    /// What the kernel calls it, such as `/dev/dm-0`.
+    pub(crate) kernel_name: String,
+    /// `disk`, `part`, `lvm`, `raid1`, `crypt`, `rom`, `loop`…
+    pub(crate) kind: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// As libblkid calls it: `ext4`, `swap`, `LVM2_member`… Empty: nothing known.
+    pub(crate) content: String,
+    /// Of the content.
+    pub(crate) label: String,
+    /// Of the content.
+    pub(crate) uuid: String,
+    /// Of the partition.
+    pub(crate) part_uuid: String,
+    /// Of the partition (GPT).
+    pub(crate) part_label: String,
+    /// Of the partition: `0x83`, or a GUID.
+    pub(crate) part_type: String,
+    /// Of the partition table: `dos`, `gpt`.
+    pub(crate) table: String,
+    /// Where it is mounted, `[SWAP]` for swap; empty when it is not.
+    pub(crate) mounted: String,
+}
+
+impl Device {
+    /// Whether a partition is one that EFI firmware starts from.
+    pub(crate) fn is_esp(&self) -> bool {
+        let guid = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+        self.part_type.eq_ignore_ascii_case(guid) || self.part_type == "0xef"
+    }
+}
+
+/// All devices that have a size, as lsblk lists them: disks by number, each followed by
+/// what is in it.
+///
+/// # Errors
+/// lsblk fails.
+pub(crate) fn list(runner: &mut dyn Runner) -> anyhow::Result<Vec<Device>> {
+    let text = runner
+        .run("lsblk", &["--pairs", "--bytes", "--paths", "-o", COLUMNS])
+        .context("looking for disks")?;
+    Ok(parse(&text))
+}
+
+/// Reads `lsblk --pairs`: a line is a device, `KEY="value"` with `\xNN` for what would
+/// upset a shell. A device that stands upon several is listed several times there and
+/// once here.
+pub(crate) fn parse(text: &str) -> Vec<Device> {
+    let mut devices: Vec<Device> = Vec::new();
+    for line in text.lines() {
+        let device = parse_line(line);
+        let known = |other: &Device| other.kernel_name == device.kernel_name;
+        if !device.kernel_name.is_empty() && device.size > 0 && !devices.iter().any(known) {
+            devices.push(device);
+        }
+    }
+    devices
+}
+
+fn parse_line(line: &str) -> Device {
+    let mut device = Device::default();
+    let mut rest = line;
+    while let Some((key, tail)) = rest.split_once("=\"") {
+        let Some((value, tail)) = tail.split_once('"') else {
+            break;
+        };
+        let value = unescape(value);
+        match key.trim() {
+            "NAME" => device.name = value,
+            "KNAME" => device.kernel_name = value,
+            "TYPE" => device.kind = value,
+            "SIZE" => device.size = value.parse().unwrap_or(0),
+            "FSTYPE" => device.content = value,
+            "LABEL" => device.label = value,
+            "UUID" => device.uuid = value,
+            "PARTUUID" => device.part_uuid = value,
+            "PARTLABEL" => device.part_label = value,
+            "PARTTYPE" => device.part_type = value,
+            "PTTYPE" => device.table = value,
+            "MOUNTPOINT" => device.mounted = value,
+            _ => {}
+        }
+        rest = tail;
+    }
+    device
+}
+
+/// `\x20` and its like, which lsblk writes and udev puts into names of links.
+pub(crate) fn unescape(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = tail
+            .strip_prefix(b"x")
+            .and_then(|tail| std::str::from_utf8(tail.get(..2)?).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match (first, code) {
+            (b'\\', Some(byte)) => {
+                out.push(byte);
+                rest = &tail[3..];
+            }
+            _ => {
+                out.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The whole disks that carry a device (`/dev/sda1`, `/dev/dm-0`): its own, or those of
+/// everything that it is built upon (sysfs: `slaves`).
+pub(crate) fn disks_below(root: &Root, device: &str) -> BTreeSet<String> {
+    let mut disks = BTreeSet::new();
+    let mut waiting = vec![device.trim_start_matches("/dev/").to_owned()];
+    let mut seen = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        // A loop in sysfs is impossible, but so were others.
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let folder = root.join(format!("/sys/class/block/{name}"));
+        let slaves = names(&folder.join("slaves"));
+        if !slaves.is_empty() {
+            waiting.extend(slaves);
+            continue;
+        }
+        let parent = folder
+            .canonicalize()
+            .ok()
+            .filter(|folder| folder.join("partition").exists())
+            .and_then(|folder| Some(folder.parent()?.file_name()?.to_str()?.to_owned()));
+        match parent {
+            Some(parent) => waiting.push(parent),
+            None => {
+                disks.insert(format!("/dev/{name}"));
+            }
+        }
+    }
+    disks
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Splits the name of a partition: `/dev/sda5` into `/dev/sda` and 5, `/dev/nvme0n1p5`
+/// into `/dev/nvme0n1` and 5.
+pub(crate) fn split_partition(name: &str) -> Option<(&str, u32)> {
+    let disk = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = name[disk.len()..].parse().ok()?;
+    match disk.strip_suffix('p') {
+        Some(stem) if stem.ends_with(|c: char| c.is_ascii_digit()) => Some((stem, number)),
+        // nvme0n1 is a disk, sdn1 is none.
+        _ => ["/dev/sd", "/dev/hd", "/dev/vd", "/dev/xvd"]
+            .iter()
+            .filter_map(|stem| disk.strip_prefix(stem))
+            .any(|letters| !letters.is_empty() && letters.chars().all(|c| c.is_ascii_lowercase()))
+            .then_some((disk, number)),
+    }
+}
+
+/// The name of a partition of a disk.
+pub(crate) fn join_partition(disk: &str, number: u32) -> String {
+    let p = if disk.ends_with(|c: char| c.is_ascii_digit()) {
+        "p"
+    } else {
+        ""
+    };
+    format!("{disk}{p}{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn lsblk_is_read() {
+        let text = r#"NAME="/dev/sda" KNAME="/dev/sda" TYPE="disk" SIZE="8000" FSTYPE="" LABEL="" UUID="" PARTUUID="" PARTLABEL="" PARTTYPE="" PTTYPE="gpt" MOUNTPOINT=""
+NAME="/dev/sda1" KNAME="/dev/sda1" TYPE="part" SIZE="500" FSTYPE="vfat" LABEL="my\x20\x22disk\x22" UUID="12AB-34CD" PARTUUID="aa" PARTLABEL="EFI System" PARTTYPE="c12a7328-f81f-11d2-ba4b-00a0c93ec93b" PTTYPE="gpt" MOUNTPOINT="/mnt/boot/efi"
+NAME="/dev/md0" KNAME="/dev/md0" TYPE="raid1" SIZE="700" FSTYPE="ext4"
+NAME="/dev/md0" KNAME="/dev/md0" TYPE="raid1" SIZE="700" FSTYPE="ext4"
+NAME="/dev/sr0" KNAME="/dev/sr0" TYPE="rom" SIZE="0"
+"#;
+        let devices = parse(text);
+        let names: Vec<&str> = devices.iter().map(|d| d.name.as_str()).collect();
+        assert_eq!(names, ["/dev/sda", "/dev/sda1", "/dev/md0"]);
+        let esp = &devices[1];
+        assert_eq!(
+            (esp.label.as_str(), esp.size, esp.is_esp()),
+            ("my \"disk\"", 500, true)
+        );
+        for ugly in [
+            "",
+            "NAME",
+            "NAME=\"",
+            "NAME=\"/dev/sda\"",
+            "KNAME=\"x\" SIZE=\"-1\"",
+            "\u{0}=\"\"=\"\\x",
+        ] {
+            assert_eq!(parse(ugly), [], "{ugly:?}");
+        }
+        assert_eq!(unescape(r"\x2"), r"\x2");
+        assert_eq!(unescape(r"a\x5cb\"), r"a\b\");
+    }
+
+    #[test]
+    fn the_disks_below_raid_and_lvm_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let class = root.join("/sys/class/block");
+        fs::create_dir_all(&class).unwrap();
+        for (name, place) in [
+            ("sda", "sda"),
+            ("sda1", "sda/sda1"),
+            ("sdb", "sdb"),
+            ("sdb1", "sdb/sdb1"),
+            ("md0", "md0"),
+            ("dm-0", "dm-0"),
+        ] {
+            let place = root.join("/sys/devices").join(place);
+            fs::create_dir_all(place.join("slaves")).unwrap();
+            if name.ends_with('1') {
+                fs::write(place.join("partition"), "1\n").unwrap();
+            }
+            symlink(&place, class.join(name)).unwrap();
+        }
+        for (above, below) in [("md0", "sda1"), ("md0", "sdb1"), ("dm-0", "md0")] {
+            symlink("x", class.join(above).join("slaves").join(below)).unwrap();
+        }
+        let of = |device: &str| {
+            disks_below(&root, device)
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(of("/dev/dm-0"), "/dev/sda /dev/sdb");
+        assert_eq!(of("/dev/sdb1"), "/dev/sdb");
+        assert_eq!(of("/dev/sda"), "/dev/sda");
+        assert_eq!(of("/dev/gone"), "/dev/gone");
+    }
+
+    #[test]
+    fn names_of_partitions_come_apart() {
+        for (name, disk, number) in [
+            ("/dev/sda5", "/dev/sda", 5),
+            ("/dev/hdb12", "/dev/hdb", 12),
+            ("/dev/vdn1", "/dev/vdn", 1),
+            ("/dev/nvme0n1p3", "/dev/nvme0n1", 3),
+            ("/dev/mmcblk0p2", "/dev/mmcblk0", 2),
+        ] {
+            assert_eq!(split_partition(name), Some((disk, number)));
+            assert_eq!(join_partition(disk, number), name);
+        }
+        for name in [
+            "/dev/sda",
+            "",
+            "5",
+            "/dev/sdap",
+            "/dev/nvme0n1",
+            "/dev/md0",
+            "/dev/dm-0",
+            "/dev/sda99999999999",
+        ] {
+            assert_eq!(split_partition(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Which boot loader an installed system uses, and the commands that install it again.
+
+use std::fmt;
+use std::path::Path;
+
+use goldring_sys::beneath;
+
+/// A boot loader with what its installation needs to know. Paths are seen from the
+/// installed system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Loader {
+    /// GRUB 2 in the boot sector.
+    GrubBios {
+        /// `grub-install` or `grub2-install`; `None`: the system has none.
+        program: Option<String>,
+    },
+    /// GRUB 2 on the EFI partition.
+    GrubEfi {
+        /// As above.
+        program: Option<String>,
+        /// Where the EFI partition is mounted.
+        esp: String,
+        /// The folder below `EFI`, such as `debian`.
+        id: String,
+    },
+    /// A GRUB on the EFI partition that its distribution signed: only the entry in the
+    /// firmware can be missing.
+    Shim {
+        /// The folder below `EFI`.
+        id: String,
+    },
+    /// GRUB 0.97.
+    GrubLegacy {
+        /// `grub-install`.
+        program: String,
+    },
+    /// systemd-boot.
+    SystemdBoot {
+        /// Where the EFI partition is mounted.
+        esp: String,
+    },
+    /// LILO.
+    Lilo {
+        /// `boot=` of its configuration.
+        boot: Option<String>,
+    },
+    /// EXTLINUX.
+    Extlinux {
+        /// Where its files are.
+        folder: String,
+        /// The code for the boot sector.
+        code: Option<String>,
+    },
+}
+
+impl Loader {
+    /// The word for `--loader`.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::GrubBios { .. } => "grub",
+            Self::GrubEfi { .. } | Self::Shim { .. } => "grub-efi",
+            Self::GrubLegacy { .. } => "grub-legacy",
+            Self::SystemdBoot { .. } => "systemd-boot",
+            Self::Lilo { .. } => "lilo",
+            Self::Extlinux { .. } => "extlinux",
+        }
+    }
+
+    fn is_efi(&self) -> bool {
+        matches!(
+            self,
+            Self::GrubEfi { .. } | Self::Shim { .. } | Self::SystemdBoot { .. }
+        )
+    }
+}
+
+impl fmt::Display for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GrubBios { .. } => "GRUB for BIOS",
+            Self::GrubEfi { .. } => "GRUB for UEFI",
+            Self::Shim { .. } => "GRUB for UEFI, signed",
+            Self::GrubLegacy { .. } => "GRUB 0.97",
+            Self::SystemdBoot { .. } => "systemd-boot",
+            Self::Lilo { .. } => "LILO",
+            Self::Extlinux { .. } => "EXTLINUX",
+        })
+    }
+}
+
+/// The tree of an installed system.
+struct Tree<'a>(&'a Path);
+
+impl Tree<'_> {
+    fn has(&self, path: &str) -> bool {
+        beneath::resolve(self.0, Path::new(path)).is_ok()
+    }
+
+    /// The first of the paths that is there.
+    fn first(&self, paths: &[&str]) -> Option<String> {
+        let there = paths.iter().find(|path| self.has(path));
+        there.map(|path| (*path).to_owned())
+    }
+
+    fn program(&self, names: &[&str]) -> Option<String> {
+        let there = |name: &&&str| {
+            ["usr/sbin", "sbin", "usr/bin", "bin"]
+                .iter()
+                .any(|folder| self.has(&format!("/{folder}/{name}")))
+        };
+        names.iter().find(there).map(|name| (*name).to_owned())
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let folder = beneath::resolve(self.0, Path::new(folder)).ok();
+        let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+        let mut names: Vec<String> = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn text(&self, path: &str) -> String {
+        beneath::resolve(self.0, Path::new(path))
+            .and_then(std::fs::read)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// All boot loaders that the system at `tree` shows signs of, those that fit this
+/// machine's firmware first. `mounted` are the folders that something is mounted on.
+pub(crate) fn find(tree: &Path, mounted: &[&str], efi: bool) -> Vec<Loader> {
+    let tree = Tree(tree);
+    let esp = ["/boot/efi", "/efi", "/boot"]
+        .into_iter()
+        .find(|place| mounted.contains(place) && tree.has(&format!("{place}/EFI")));
+    let mut loaders = Vec::new();
+    let configured = tree.has("/boot/grub/grub.cfg") || tree.has("/boot/grub2/grub.cfg");
+    let program = tree.program(&["grub-install", "grub2-install"]);
+    let modules = |platform: &str| {
+        [
+            "/usr/lib/grub",
+            "/boot/grub",
+            "/boot/grub2",
+            "/usr/share/grub2",
+        ]
+        .iter()
+        .any(|folder| tree.has(&format!("{folder}/{platform}")))
+    };
+    if configured && modules("i386-pc") {
+        let program = program.clone();
+        loaders.push(Loader::GrubBios { program });
+    }
+    if let Some(esp) = esp {
+        loaders.extend(on_esp(&tree, esp, program, modules("x86_64-efi")));
+    }
+    if !configured && tree.has("/boot/grub/menu.lst") {
+        let program = tree.program(&["grub-install"]);
+        loaders.extend(program.map(|program| Loader::GrubLegacy { program }));
+    }
+    if tree.has("/etc/lilo.conf") && tree.program(&["lilo"]).is_some() {
+        let boot = lilo_boot(&tree.text("/etc/lilo.conf"));
+        loaders.push(Loader::Lilo { boot });
+    }
+    let folder = tree.first(&[
+        "/boot/extlinux/extlinux.conf",
+        "/boot/syslinux/syslinux.cfg",
+    ]);
+    if let Some(file) = folder
+        && tree.program(&["extlinux"]).is_some()
+    {
+        let folder = file.rsplit_once('/').map_or("/", |(folder, _)| folder);
+        loaders.push(Loader::Extlinux {
+            folder: folder.to_owned(),
+            code: tree.first(&[
+                "/usr/lib/syslinux/mbr/mbr.bin",
+                "/usr/lib/EXTLINUX/mbr.bin",
+                "/usr/lib/syslinux/bios/mbr.bin",
+                "/usr/share/syslinux/mbr.bin",
+                "/usr/lib/syslinux/mbr.bin",
+            ]),
+        });
+    }
+    loaders.sort_by_key(|loader| loader.is_efi() != efi);
+    loaders
+}
+
+fn on_esp(tree: &Tree<'_>, esp: &str, program: Option<String>, modules: bool) -> Vec<Loader> {
+    let mut loaders = Vec::new();
+    let has = |id: &str, file: &str| tree.has(&format!("{esp}/EFI/{id}/{file}"));
+    let names = tree.names(&format!("{esp}/EFI"));
+    let own = |id: &&String| !id.eq_ignore_ascii_case("boot") && has(id, "grubx64.efi");
+    let id = names.iter().find(own).cloned();
+    match id {
+        // grub2-install refuses machines with UEFI; its files come from packages.
+        Some(id) if has(&id, "shimx64.efi") && program.as_deref() != Some("grub-install") => {
+            loaders.push(Loader::Shim { id });
+        }
+        Some(id) => {
+            let esp = esp.to_owned();
+            loaders.push(Loader::GrubEfi { program, esp, id });
+        }
+        None if modules => {
+            let id = os_id(&tree.text("/etc/os-release"));
+            let esp = esp.to_owned();
+            loaders.push(Loader::GrubEfi { program, esp, id });
+        }
+        None => {}
+    }
+    if tree.has(&format!("{esp}/loader/loader.conf")) && tree.program(&["bootctl"]).is_some() {
+        let esp = esp.to_owned();
+        loaders.push(Loader::SystemdBoot { esp });
+    }
+    loaders
+}
+
+/// `ID=` of os-release(5), which distributions call their folder.
+fn os_id(text: &str) -> String {
+    let id = text.lines().find_map(|line| line.strip_prefix("ID="));
+    let id: String = id
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_')
+        .collect();
+    if id.is_empty() {
+        "linux".to_owned()
+    } else {
+        id
+    }
+}
+
+/// `boot=/dev/hda` of lilo.conf(5).
+fn lilo_boot(text: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        let value = value.trim().trim_matches('"').to_owned();
+        (key.trim() == "boot").then_some(value)
+    })
+}
+
+/// What the commands need to know of this machine.
+#[derive(Clone)]
+pub(crate) struct Place<'a> {
+    /// Where the installed system is mounted.
+    pub(crate) folder: &'a str,
+    /// The disks that carry its `/boot`, at least one.
+    pub(crate) disks: &'a [String],
+    /// The EFI partition: its disk and number.
+    pub(crate) esp: Option<(String, u32)>,
+    /// This machine was started by UEFI, so that its firmware can be told of entries.
+    pub(crate) efi: bool,
+    /// Whether a device is here.
+    pub(crate) is_here: &'a dyn Fn(&str) -> bool,
+}
+
+/// Commands, as words.
+pub(crate) type Commands = Vec<Vec<String>>;
+
+/// The commands that install `loader`, in order.
+///
+/// # Errors
+/// A sentence: what is missing for it.
+pub(crate) fn commands(loader: &Loader, place: &Place<'_>) -> Result<Commands, String> {
+    let words = |words: &[&str]| -> Vec<String> { words.iter().map(|&w| w.to_owned()).collect() };
+    let inside = |more: &[&str]| words(&[&["chroot", place.folder], more].concat());
+    let boot = format!(
+        "--boot-directory={}/boot",
+        place.folder.trim_end_matches('/')
+    );
+    let each = |command: &dyn Fn(&str) -> Vec<String>| -> Commands {
+        place.disks.iter().map(|disk| command(disk)).collect()
+    };
+    Ok(match loader {
+        Loader::GrubBios {
+            program: Some(program),
+        } => each(&|disk| inside(&[program, "--target=i386-pc", disk])),
+        Loader::GrubBios { program: None } => {
+            each(&|disk| words(&["grub-install", "--target=i386-pc", &boot, disk]))
+        }
+        Loader::GrubEfi { program, esp, id } => {
+            let id = format!("--bootloader-id={id}");
+            let directory = match program {
+                Some(_) => format!("--efi-directory={esp}"),
+                None => format!(
+                    "--efi-directory={}{esp}",
+                    place.folder.trim_end_matches('/')
+                ),
+            };
+            let mut options = vec!["--target=x86_64-efi", &directory, &id];
+            if !place.efi {
+                options.push("--no-nvram");
+            }
+            vec![match program {
+                Some(program) => inside(&[&[program.as_str()], &options[..]].concat()),
+                None => words(&[&["grub-install", &boot], &options[..]].concat()),
+            }]
+        }
+        Loader::Shim { id } => vec![entry(id, place)?],
+        Loader::GrubLegacy { program } => each(&|disk| inside(&[program, disk])),
+        Loader::SystemdBoot { esp } => {
+            let esp = format!("--esp-path={esp}");
+            let mut options = vec!["bootctl", &esp];
+            if !place.efi {
+                options.push("--no-variables");
+            }
+            options.push("install");
+            vec![inside(&options)]
+        }
+        Loader::Lilo { boot } => match boot {
+            Some(boot) if (place.is_here)(boot) => vec![inside(&["lilo"])],
+            _ => each(&|disk| inside(&["lilo", "-b", disk])),
+        },
+        Loader::Extlinux { folder, code } => {
+            let code = code
+                .as_deref()
+                .ok_or("the system has no mbr.bin; install its syslinux package again")?;
+            let input = format!("if={}{code}", place.folder.trim_end_matches('/'));
+            let mut all = vec![inside(&["extlinux", "--install", folder])];
+            all.extend(each(&|disk| {
+                let output = format!("of={disk}");
+                words(&[
+                    "dd",
+                    "bs=440",
+                    "count=1",
+                    "conv=notrunc,fsync",
+                    &input,
+                    &output,
+                ])
+            }));
+            all
+        }
+    })
+}
+
+/// An entry of the firmware for a loader that is there already.
+fn entry(id: &str, place: &Place<'_>) -> Result<Vec<String>, String> {
+    if !place.efi {
+        return Err(format!(
+            "EFI/{id} is there and signed, only the firmware's entry may be missing; boot this \
+             rescue system by UEFI to make it"
+        ));
+    }
+    let (disk, number) = place
+        .esp
+        .as_ref()
+        .ok_or("the EFI partition is not on a partition of a disk")?;
+    Ok([
+        "efibootmgr",
+        "--create",
+        "--disk",
+        disk,
+        "--part",
+        &number.to_string(),
+        "--label",
+        id,
+        "--loader",
+        &format!("\\EFI\\{id}\\shimx64.efi"),
+    ]
+    .map(str::to_owned)
+    .to_vec())
+}
+
+#[cfg(test)]
+mod tests;
