@@ -9,11 +9,12 @@ use goldring_contract::sentences::{NO_ROOT_DEVICE, found_root};
 use goldring_disk::users::parse_mountinfo;
 use goldring_sys::beneath;
 
-use super::devices::{self, Device};
-use super::fstab::{self, Plan};
+use super::disks;
 use super::run::{Programs, Runner};
 use super::systems::{self, Found, kernel_type, untouched};
 use super::volumes;
+use goldring_disk::fstab::{self, Plan};
+use goldring_disk::lsblk::Device;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,7 +107,7 @@ pub(crate) fn mount_system(world: &mut World<'_>, wish: &Wish<'_>) -> anyhow::Re
         );
     }
     volumes::start(world)?;
-    let all = devices::list(world.runner)?;
+    let all = disks::list(world.runner)?;
     let system = choose(world, &all, wish.root)?;
     println!("{}", found_root(&system.name, &system.device.name));
     let result = mount_all(world, wish, &all, &system);

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use goldring_contract::Root;
 
-use super::devices::{Device, disks_below, list, split_partition};
+use super::disks;
 use super::guessmounts::{self, Mounted, Wish, World};
 use super::loaders::{self, Loader, Place};
 use super::run::{Programs, command_line};
+use goldring_disk::lsblk::{Device, disks_below, split_partition};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -124,7 +125,7 @@ fn already_mounted(world: &mut World<'_>, args: &Args) -> anyhow::Result<Mounted
         );
     }
     let mut mounted = Mounted::default();
-    for device in list(world.runner)? {
+    for device in disks::list(world.runner)? {
         let below = Path::new(&device.mounted).strip_prefix(&args.folder).ok();
         if let Some(place) = below.map(|below| format!("/{}", below.display())) {
             mounted.devices.push((device, place));

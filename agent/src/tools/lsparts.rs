@@ -1,7 +1,8 @@
 //! `lsparts`: the disks and partitions of this machine, with size and content.
 
-use super::devices::{self, Device};
+use super::disks;
 use super::run::Programs;
+use goldring_disk::lsblk::Device;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +20,7 @@ pub(crate) struct Args {
 
 /// Prints the list.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let devices = devices::list(&mut Programs)?;
+    let devices = disks::list(&mut Programs)?;
     if devices.is_empty() {
         anyhow::bail!(
             "no disk is here; goldring drvinst STORAGE tells which drivers there are for it"

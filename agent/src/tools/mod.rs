@@ -1,8 +1,7 @@
 //! The tools of the rescue system, under the names that the old one gave them.
 
-mod devices;
+mod disks;
 pub(crate) mod drivers;
-mod fstab;
 pub(crate) mod guessmounts;
 pub(crate) mod install_bootloader;
 mod loaders;

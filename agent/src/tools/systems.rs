@@ -7,8 +7,8 @@ use std::path::Path;
 use goldring_contract::Root;
 use goldring_sys::beneath;
 
-use super::devices::Device;
 use super::run::Runner;
+use goldring_disk::lsblk::Device;
 
 /// Where a file system is mounted for a look.
 pub(crate) const LOOK: &str = "/run/goldring/look";

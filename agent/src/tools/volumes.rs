@@ -4,9 +4,10 @@ use std::fs;
 
 use anyhow::Context;
 
-use super::devices::{self, Device};
+use super::disks;
 use super::drivers;
 use super::guessmounts::World;
+use goldring_disk::lsblk::Device;
 
 /// What was started, one on each line: `vg NAME`, `md /dev/md127`.
 const STARTED: &str = "/run/goldring/volumes";
@@ -16,13 +17,13 @@ const STARTED: &str = "/run/goldring/volumes";
 /// # Errors
 /// Only those of lsblk: a RAID that lacks a disk must not hide the rest.
 pub(crate) fn start(world: &mut World<'_>) -> anyhow::Result<()> {
-    let before = devices::list(world.runner)?;
+    let before = disks::list(world.runner)?;
     let holds = |devices: &[Device], content: &str| devices.iter().any(|d| d.content == content);
     if holds(&before, "linux_raid_member") {
         drivers::need(world.root, "md-mod");
         tell(world, "mdadm", &["--assemble", "--scan"]);
     }
-    let now = devices::list(world.runner)?;
+    let now = disks::list(world.runner)?;
     let mut groups = Vec::new();
     if holds(&now, "LVM2_member") {
         drivers::need(world.root, "dm-mod");

@@ -1,8 +1,10 @@
 //! Disks as sources and targets: what a path is, what it holds, who uses it, and how it
-//! is written so that a disk that is not whole does not look bootable. And compressed
-//! images.
+//! is written so that a disk that is not whole does not look bootable. What an installed
+//! system mounts, and compressed images.
 
 pub mod cloop;
+pub mod fstab;
+pub mod lsblk;
 pub mod member;
 pub mod probe;
 pub mod source;

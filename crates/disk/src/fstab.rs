@@ -1,21 +1,20 @@
 //! The `/etc/fstab` of an installed system: what is to be mounted, and from where, now
 //! that disks may have other names than they had there (fstab(5)).
 
-use goldring_disk::users::unescape;
-
-use super::devices::{self, Device, join_partition, split_partition};
+use crate::lsblk::{self, Device, join_partition, split_partition};
+use crate::users::unescape;
 
 /// A line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// What: a device, a tag such as `UUID=…`, a server, or a word.
-    pub(crate) spec: String,
+    pub spec: String,
     /// Where; `none` or `swap` for swap.
-    pub(crate) place: String,
+    pub place: String,
     /// The file system.
-    pub(crate) kind: String,
+    pub kind: String,
     /// The options.
-    pub(crate) options: Vec<String>,
+    pub options: Vec<String>,
 }
 
 impl Entry {
@@ -26,7 +25,7 @@ impl Entry {
 
 /// What becomes of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Plan {
+pub enum Plan {
     /// A device is mounted.
     Mount {
         /// Which.
@@ -59,7 +58,7 @@ pub(crate) enum Plan {
 }
 
 /// Reads the file. Comments and what has no two words are left out.
-pub(crate) fn parse(text: &str) -> Vec<Entry> {
+pub fn parse(text: &str) -> Vec<Entry> {
     let entry = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let spec = words.next().filter(|word| !word.starts_with('#'))?;
@@ -77,7 +76,7 @@ pub(crate) fn parse(text: &str) -> Vec<Entry> {
 }
 
 /// The line for `/`.
-pub(crate) fn root(entries: &[Entry]) -> Option<&Entry> {
+pub fn root(entries: &[Entry]) -> Option<&Entry> {
     entries.iter().find(|entry| entry.place == "/")
 }
 
@@ -116,7 +115,7 @@ const NETWORKS: [&str; 13] = [
 
 /// What is to be done below a root that is mounted from `root_device`, in this order.
 /// `known` gives the device that a path of `/dev` leads to, if it is there.
-pub(crate) fn plan(
+pub fn plan(
     entries: &[Entry],
     all: &[Device],
     root_device: &Device,
@@ -239,7 +238,7 @@ fn tag(spec: &str) -> Option<(&'static str, String)> {
         }
         let rest = spec.strip_prefix("/dev/disk/");
         if let Some(value) = rest.and_then(|r| r.strip_prefix(folder)?.strip_prefix('/')) {
-            return Some((tag, devices::unescape(value)));
+            return Some((tag, lsblk::unescape(value)));
         }
     }
     None
@@ -260,7 +259,7 @@ fn has_tag(device: &Device, tag: &str, value: &str) -> bool {
 }
 
 /// What mount(8) is told: nothing that is for other programs.
-pub(crate) fn options(entry: &Entry) -> Vec<String> {
+pub fn options(entry: &Entry) -> Vec<String> {
     const DROPPED: [&str; 9] = [
         "auto", "nofail", "user", "users", "nouser", "owner", "defaults", "usrquota", "grpquota",
     ];
@@ -410,5 +409,14 @@ lonely
         let empty = parse("UUID= /x ext4");
         let found = plan(&empty, &devices(), &Device::default(), &|_| None);
         assert!(matches!(&found[..], [Plan::Missing { .. }]), "{found:?}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_fstab_gets_a_plan(text in "(UUID=|/dev/(sd|nvme0n1p)?|[ \\t\\n\\\\,=/a-z0-9\\PC]){0,80}") {
+            let all = devices();
+            let known = |path: &str| all.iter().find(|device| device.name == path).cloned();
+            plan(&parse(&text), &all, &all[0], &known);
+        }
     }
 }

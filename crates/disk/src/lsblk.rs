@@ -1,6 +1,6 @@
-//! The block devices of this machine and what they hold.
+//! The block devices of a machine and what they hold, as `lsblk` tells it.
 //!
-//! `lsblk` and libblkid of stage 2 tell it, not `goldring_disk::probe`: they know some
+//! lsblk and libblkid of stage 2, not [`crate::probe`]: they know some
 //! eighty kinds of content with labels and numbers, swap, LVM, RAID and LUKS among them,
 //! follow what is built upon what, and are what `mount` itself resolves `UUID=` with.
 
@@ -8,68 +8,55 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
 use goldring_contract::Root;
 
-use super::run::Runner;
-
+/// The arguments with which lsblk tells what [`parse`] reads, but for [`COLUMNS`].
+pub const ARGUMENTS: [&str; 4] = ["--pairs", "--bytes", "--paths", "--output"];
 /// What lsblk is asked for; in this order only for people.
-const COLUMNS: &str =
+pub const COLUMNS: &str =
     "NAME,KNAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,PARTTYPE,PTTYPE,MOUNTPOINT";
 
 /// A disk, a partition, or what is built upon them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Device {
+pub struct Device {
     /// What people call it, such as `/dev/sda1` or `/dev/mapper/system-root`.
-    pub(crate) name: String,
+    pub name: String,
     /// What the kernel calls it, such as `/dev/dm-0`.
-    pub(crate) kernel_name: String,
+    pub kernel_name: String,
     /// `disk`, `part`, `lvm`, `raid1`, `crypt`, `rom`, `loop`…
-    pub(crate) kind: String,
+    pub kind: String,
     /// In bytes.
-    pub(crate) size: u64,
+    pub size: u64,
     /// As libblkid calls it: `ext4`, `swap`, `LVM2_member`… Empty: nothing known.
-    pub(crate) content: String,
+    pub content: String,
     /// Of the content.
-    pub(crate) label: String,
+    pub label: String,
     /// Of the content.
-    pub(crate) uuid: String,
+    pub uuid: String,
     /// Of the partition.
-    pub(crate) part_uuid: String,
+    pub part_uuid: String,
     /// Of the partition (GPT).
-    pub(crate) part_label: String,
+    pub part_label: String,
     /// Of the partition: `0x83`, or a GUID.
-    pub(crate) part_type: String,
+    pub part_type: String,
     /// Of the partition table: `dos`, `gpt`.
-    pub(crate) table: String,
+    pub table: String,
     /// Where it is mounted, `[SWAP]` for swap; empty when it is not.
-    pub(crate) mounted: String,
+    pub mounted: String,
 }
 
 impl Device {
     /// Whether a partition is one that EFI firmware starts from.
-    pub(crate) fn is_esp(&self) -> bool {
+    pub fn is_esp(&self) -> bool {
         let guid = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
         self.part_type.eq_ignore_ascii_case(guid) || self.part_type == "0xef"
     }
 }
 
-/// All devices that have a size, as lsblk lists them: disks by number, each followed by
-/// what is in it.
-///
-/// # Errors
-/// lsblk fails.
-pub(crate) fn list(runner: &mut dyn Runner) -> anyhow::Result<Vec<Device>> {
-    let text = runner
-        .run("lsblk", &["--pairs", "--bytes", "--paths", "-o", COLUMNS])
-        .context("looking for disks")?;
-    Ok(parse(&text))
-}
-
 /// Reads `lsblk --pairs`: a line is a device, `KEY="value"` with `\xNN` for what would
 /// upset a shell. A device that stands upon several is listed several times there and
 /// once here.
-pub(crate) fn parse(text: &str) -> Vec<Device> {
+pub fn parse(text: &str) -> Vec<Device> {
     let mut devices: Vec<Device> = Vec::new();
     for line in text.lines() {
         let device = parse_line(line);
@@ -110,7 +97,7 @@ fn parse_line(line: &str) -> Device {
 }
 
 /// `\x20` and its like, which lsblk writes and udev puts into names of links.
-pub(crate) fn unescape(text: &str) -> String {
+pub fn unescape(text: &str) -> String {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -134,7 +121,7 @@ pub(crate) fn unescape(text: &str) -> String {
 
 /// The whole disks that carry a device (`/dev/sda1`, `/dev/dm-0`): its own, or those of
 /// everything that it is built upon (sysfs: `slaves`).
-pub(crate) fn disks_below(root: &Root, device: &str) -> BTreeSet<String> {
+pub fn disks_below(root: &Root, device: &str) -> BTreeSet<String> {
     let mut disks = BTreeSet::new();
     let mut waiting = vec![device.trim_start_matches("/dev/").to_owned()];
     let mut seen = BTreeSet::new();
@@ -176,7 +163,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// Splits the name of a partition: `/dev/sda5` into `/dev/sda` and 5, `/dev/nvme0n1p5`
 /// into `/dev/nvme0n1` and 5.
-pub(crate) fn split_partition(name: &str) -> Option<(&str, u32)> {
+pub fn split_partition(name: &str) -> Option<(&str, u32)> {
     let disk = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = name[disk.len()..].parse().ok()?;
     match disk.strip_suffix('p') {
@@ -191,7 +178,7 @@ pub(crate) fn split_partition(name: &str) -> Option<(&str, u32)> {
 }
 
 /// The name of a partition of a disk.
-pub(crate) fn join_partition(disk: &str, number: u32) -> String {
+pub fn join_partition(disk: &str, number: u32) -> String {
     let p = if disk.ends_with(|c: char| c.is_ascii_digit()) {
         "p"
     } else {
