@@ -3,6 +3,7 @@
 
 mod clone;
 mod shell;
+mod ssh;
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +52,12 @@ fn work(root: &Root) -> Outcome {
         Some(CloneMethod::Dolly) => clone::dolly(root, &network(root)),
         Some(CloneMethod::Ka) => later("kamethod"),
         Some(CloneMethod::DollyPlus) => later("dollyCmethod"),
-        None => shell::run(root),
+        None => {
+            if let Some(url) = &boot.ssh_key {
+                ssh::start(root, &network(root), url);
+            }
+            shell::run(root)
+        }
     }
 }
 

@@ -9,9 +9,16 @@ use std::time::{Duration, Instant};
 
 use goldring_contract::handover::Outcome;
 use goldring_contract::{Root, paths};
+use rustix::process::{Pid, Signal};
+
+/// Between two looks at the shell.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a shell may take to go.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a person sees before each shell.
-const HELLO: &str = "Rescue shell. Type reboot to restart the computer; exit gives a new shell.";
+const HELLO: &str = "Rescue shell. lsparts, guessmounts, install_bootloader and drvinst help \
+    (--help).\nType reboot to restart the computer; exit gives a new shell.";
 
 /// Runs shells until the person says `reboot`.
 pub(crate) fn run(root: &Root) -> Outcome {
@@ -50,7 +57,7 @@ fn shells(root: &Root, patience: &Patience) -> Outcome {
         println!("{HELLO}");
         take_terminal();
         let begin = Instant::now();
-        if let Err(error) = command(&shell, &start).status() {
+        if let Err(error) = shell_or_wish(command(&shell, &start), &wish) {
             return Outcome::Hold(format!("starting {}: {error}", shell.display()));
         }
         if wish.exists() {
@@ -69,6 +76,30 @@ fn shells(root: &Root, patience: &Patience) -> Outcome {
         }
         thread::sleep(patience.pause);
     }
+}
+
+/// Waits for a shell to end, and ends it when somebody said `reboot` elsewhere: in a
+/// shell that came over the network.
+fn shell_or_wish(mut command: Command, wish: &Path) -> io::Result<()> {
+    let mut child = command.spawn()?;
+    let mut since = None;
+    while child.try_wait()?.is_none() {
+        thread::sleep(LOOK);
+        if !wish.exists() {
+            continue;
+        }
+        // The shell that was told to go does so by itself.
+        let since = *since.get_or_insert_with(Instant::now);
+        if since.elapsed() > FAREWELL {
+            child.kill()?;
+        } else if since.elapsed() > FAREWELL / 2
+            && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+        {
+            // It may have ended just now.
+            let _ = rustix::process::kill_process(pid, Signal::HUP);
+        }
+    }
+    Ok(())
 }
 
 /// bash gets its first lines by an option, others by `ENV`.
@@ -147,6 +178,14 @@ mod tests {
     #[test]
     fn reboot_in_a_shell_inside_is_understood_too() {
         let (outcome, starts) = rescue("sh -c '. \"$ENV\"; reboot; sleep 60' & wait; sleep 60");
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+        assert_eq!(starts, 1);
+    }
+
+    #[test]
+    fn reboot_said_over_the_network_ends_the_shell_on_the_console() {
+        let (outcome, starts) =
+            rescue("(RESCUE_SHELL=99999999; reboot) 2>/dev/null & exec sleep 60");
         assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
         assert_eq!(starts, 1);
     }

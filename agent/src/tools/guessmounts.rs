@@ -261,7 +261,7 @@ fn follow(world: &mut World<'_>, wish: &Wish<'_>, plan: Plan, mounted: &mut Moun
             let done = inside(world.root, wish.folder, &place)
                 .and_then(|target| mount(world, wish, &device, &target, &options));
             match done {
-                Ok(()) => mounted.devices.push((device, place)),
+                Ok(()) => mounted.devices.push((*device, place)),
                 Err(error) => {
                     eprintln!("{place} is not mounted: {error:#}");
                     mounted.missing.push(place);

@@ -224,7 +224,8 @@ mod tests {
     #[test]
     fn a_system_says_what_it_is() {
         let fstab = ("etc/fstab", "x");
-        let table: [(&[(&str, &str)], Option<&str>); 9] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+        let table: [Row; 9] = [
             (
                 &[
                     (

@@ -29,7 +29,7 @@ pub enum Plan {
     /// A device is mounted.
     Mount {
         /// Which.
-        device: Device,
+        device: Box<Device>,
         /// Where, seen from the installed system.
         place: String,
         /// With which options.
@@ -180,7 +180,7 @@ impl Finder<'_> {
         }
         Some(match self.find(&entry.spec) {
             Ok((device, note)) => Plan::Mount {
-                device,
+                device: Box::new(device),
                 place,
                 options: options(entry),
                 note,

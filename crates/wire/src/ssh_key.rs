@@ -39,7 +39,9 @@ pub enum KeyError {
         kind: &'static str,
     },
     /// More than a person would write.
-    #[error("more than {FILE_MAX} bytes, so no file of public keys; serve a file such as id_ed25519.pub")]
+    #[error(
+        "more than {FILE_MAX} bytes, so no file of public keys; serve a file such as id_ed25519.pub"
+    )]
     TooLong,
 }
 
