@@ -1,7 +1,7 @@
 //! The block devices of this machine.
 
 use anyhow::Context;
-use goldring_disk::lsblk::{self, Device};
+use goldring_disk::lsblk::{self, BLKID, Device, LSBLK};
 
 use super::run::Runner;
 
@@ -11,9 +11,12 @@ use super::run::Runner;
 /// # Errors
 /// lsblk fails.
 pub(crate) fn list(runner: &mut dyn Runner) -> anyhow::Result<Vec<Device>> {
-    let arguments = [&lsblk::ARGUMENTS[..], &[lsblk::COLUMNS]].concat();
-    let text = runner
-        .run("lsblk", &arguments)
-        .context("looking for disks")?;
-    Ok(lsblk::parse(&text))
+    let text = runner.run("lsblk", &LSBLK).context("looking for disks")?;
+    let mut devices = lsblk::parse(&text);
+    for device in &mut devices {
+        let arguments = [&BLKID[..], &[&device.name]].concat();
+        // A device that holds nothing known is a failure to blkid.
+        device.learn(&runner.run("blkid", &arguments).unwrap_or_default());
+    }
+    Ok(devices)
 }

@@ -120,12 +120,17 @@ pub(crate) fn mount_system(world: &mut World<'_>, wish: &Wish<'_>) -> anyhow::Re
 
 /// Whether something is mounted on or below `folder`.
 pub(crate) fn is_mounted(root: &Root, folder: &Path) -> anyhow::Result<bool> {
+    Ok(!mounts(root, folder)?.is_empty())
+}
+
+/// What is mounted on or below `folder`, in the order in which it was.
+fn mounts(root: &Root, folder: &Path) -> anyhow::Result<Vec<String>> {
     let text = fs::read_to_string(root.join("/proc/self/mountinfo"))
         .context("reading /proc/self/mountinfo")?;
-    let mounts = parse_mountinfo(&text);
-    Ok(mounts
-        .iter()
-        .any(|m| Path::new(&m.place).starts_with(folder)))
+    let places = parse_mountinfo(&text).into_iter().map(|mount| mount.place);
+    Ok(places
+        .filter(|place| Path::new(place).starts_with(folder))
+        .collect())
 }
 
 /// The system that is meant.
@@ -331,7 +336,9 @@ fn kernels_own(world: &mut World<'_>, folder: &Path) -> anyhow::Result<()> {
     for name in ["dev", "proc", "sys"] {
         let source = format!("/{name}");
         let target = text(&inside(world.root, folder, &source)?);
-        world.runner.run("mount", &["--rbind", &source, &target])?;
+        // What is unmounted there later stays mounted here, also where systemd shares all.
+        let arguments = ["--rbind", "--make-rslave", &source, &target];
+        world.runner.run("mount", &arguments)?;
     }
     let variables = "/sys/firmware/efi/efivars";
     let there = world.root.join(variables).exists();
@@ -358,18 +365,17 @@ pub(crate) fn take_down(world: &mut World<'_>, folder: &Path) -> anyhow::Result<
     volumes::stop(world)
 }
 
+/// Everything on and below `folder`, the last first.
 fn unmount(world: &mut World<'_>, folder: &Path) -> anyhow::Result<()> {
-    world
-        .runner
-        .run("umount", &["--recursive", &text(folder)])
-        .map(drop)
-        .with_context(|| {
+    for place in mounts(world.root, folder)?.iter().rev() {
+        world.runner.run("umount", &[place]).with_context(|| {
             format!(
-                "unmounting {0}; does a shell stand in it (cd /), or a program run from it \
-                 (fuser -vm {0})?",
-                folder.display()
+                "unmounting {place}; does a shell stand in it (cd /), or a program run from it \
+                 (fuser -vm {place})?"
             )
-        })
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

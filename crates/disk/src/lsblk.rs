@@ -1,8 +1,9 @@
-//! The block devices of a machine and what they hold, as `lsblk` tells it.
+//! The block devices of a machine and what they hold, as `lsblk` and `blkid` tell it.
 //!
-//! lsblk and libblkid of stage 2, not [`crate::probe`]: they know some
-//! eighty kinds of content with labels and numbers, swap, LVM, RAID and LUKS among them,
-//! follow what is built upon what, and are what `mount` itself resolves `UUID=` with.
+//! Those of stage 2, not [`crate::probe`]: libblkid knows some eighty kinds of content with
+//! labels and numbers, swap, LVM, RAID and LUKS among them, and is what `mount` itself
+//! resolves `UUID=` with; lsblk follows what is built upon what. lsblk alone will not do:
+//! what a device holds it asks udev, which does not run there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,11 +11,17 @@ use std::path::Path;
 
 use goldring_contract::Root;
 
-/// The arguments with which lsblk tells what [`parse`] reads, but for [`COLUMNS`].
-pub const ARGUMENTS: [&str; 4] = ["--pairs", "--bytes", "--paths", "--output"];
-/// What lsblk is asked for; in this order only for people.
-pub const COLUMNS: &str =
-    "NAME,KNAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,PARTTYPE,PTTYPE,MOUNTPOINT";
+/// The arguments with which lsblk tells what [`parse`] reads.
+pub const LSBLK: [&str; 5] = [
+    "--pairs",
+    "--bytes",
+    "--paths",
+    "--output",
+    "NAME,KNAME,TYPE,SIZE,MOUNTPOINT",
+];
+/// The arguments with which blkid tells what [`Device::learn`] reads, but for the device:
+/// it looks at the device itself and asks no cache. Its exit code is 2 when it finds nothing.
+pub const BLKID: [&str; 3] = ["--probe", "--output", "udev"];
 
 /// A disk, a partition, or what is built upon them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +53,27 @@ pub struct Device {
 }
 
 impl Device {
+    /// Takes over what `blkid --probe --output udev` printed of it: lines `KEY=value`, with
+    /// `\\xNN` in those that may hold anything.
+    pub fn learn(&mut self, text: &str) {
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once('=') else {
+                continue;
+            };
+            let field = match key {
+                "ID_FS_TYPE" => &mut self.content,
+                "ID_FS_LABEL_ENC" => &mut self.label,
+                "ID_FS_UUID_ENC" => &mut self.uuid,
+                "ID_PART_ENTRY_UUID" => &mut self.part_uuid,
+                "ID_PART_ENTRY_NAME" => &mut self.part_label,
+                "ID_PART_ENTRY_TYPE" => &mut self.part_type,
+                "ID_PART_TABLE_TYPE" => &mut self.table,
+                _ => continue,
+            };
+            *field = unescape(value);
+        }
+    }
+
     /// Whether a partition is one that EFI firmware starts from.
     pub fn is_esp(&self) -> bool {
         let guid = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
@@ -81,13 +109,6 @@ fn parse_line(line: &str) -> Device {
             "KNAME" => device.kernel_name = value,
             "TYPE" => device.kind = value,
             "SIZE" => device.size = value.parse().unwrap_or(0),
-            "FSTYPE" => device.content = value,
-            "LABEL" => device.label = value,
-            "UUID" => device.uuid = value,
-            "PARTUUID" => device.part_uuid = value,
-            "PARTLABEL" => device.part_label = value,
-            "PARTTYPE" => device.part_type = value,
-            "PTTYPE" => device.table = value,
             "MOUNTPOINT" => device.mounted = value,
             _ => {}
         }
@@ -195,19 +216,18 @@ mod tests {
 
     #[test]
     fn lsblk_is_read() {
-        let text = r#"NAME="/dev/sda" KNAME="/dev/sda" TYPE="disk" SIZE="8000" FSTYPE="" LABEL="" UUID="" PARTUUID="" PARTLABEL="" PARTTYPE="" PTTYPE="gpt" MOUNTPOINT=""
-NAME="/dev/sda1" KNAME="/dev/sda1" TYPE="part" SIZE="500" FSTYPE="vfat" LABEL="my\x20\x22disk\x22" UUID="12AB-34CD" PARTUUID="aa" PARTLABEL="EFI System" PARTTYPE="c12a7328-f81f-11d2-ba4b-00a0c93ec93b" PTTYPE="gpt" MOUNTPOINT="/mnt/boot/efi"
-NAME="/dev/md0" KNAME="/dev/md0" TYPE="raid1" SIZE="700" FSTYPE="ext4"
-NAME="/dev/md0" KNAME="/dev/md0" TYPE="raid1" SIZE="700" FSTYPE="ext4"
+        let text = r#"NAME="/dev/sda" KNAME="/dev/sda" TYPE="disk" SIZE="8000" MOUNTPOINT=""
+NAME="/dev/sda1" KNAME="/dev/sda1" TYPE="part" SIZE="500" MOUNTPOINT="/mnt/a\x20b"
+NAME="/dev/md0" KNAME="/dev/md0" TYPE="raid1" SIZE="700"
+NAME="/dev/md0" KNAME="/dev/md0" TYPE="raid1" SIZE="700"
 NAME="/dev/sr0" KNAME="/dev/sr0" TYPE="rom" SIZE="0"
 "#;
         let devices = parse(text);
         let names: Vec<&str> = devices.iter().map(|d| d.name.as_str()).collect();
         assert_eq!(names, ["/dev/sda", "/dev/sda1", "/dev/md0"]);
-        let esp = &devices[1];
         assert_eq!(
-            (esp.label.as_str(), esp.size, esp.is_esp()),
-            ("my \"disk\"", 500, true)
+            (devices[1].size, devices[1].mounted.as_str()),
+            (500, "/mnt/a b")
         );
         for ugly in [
             "",
@@ -221,6 +241,33 @@ NAME="/dev/sr0" KNAME="/dev/sr0" TYPE="rom" SIZE="0"
         }
         assert_eq!(unescape(r"\x2"), r"\x2");
         assert_eq!(unescape(r"a\x5cb\"), r"a\b\");
+    }
+
+    #[test]
+    fn blkid_is_read() {
+        let mut esp = Device::default();
+        esp.learn(
+            "ID_FS_LABEL=my__disk_\nID_FS_LABEL_ENC=my\\x20\\x22disk\\x22\nID_FS_UUID=12AB-34CD\n\
+             ID_FS_UUID_ENC=12AB-34CD\nID_FS_TYPE=vfat\nID_FS_USAGE=filesystem\n\
+             ID_PART_ENTRY_SCHEME=gpt\nID_PART_ENTRY_NAME=EFI\\x20System\nID_PART_ENTRY_UUID=aa\n\
+             ID_PART_ENTRY_TYPE=c12a7328-f81f-11d2-ba4b-00a0c93ec93b\n",
+        );
+        let expected = Device {
+            content: "vfat".into(),
+            label: "my \"disk\"".into(),
+            uuid: "12AB-34CD".into(),
+            part_uuid: "aa".into(),
+            part_label: "EFI System".into(),
+            part_type: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b".into(),
+            ..Device::default()
+        };
+        assert_eq!(esp, expected);
+        assert!(esp.is_esp());
+        esp.learn("");
+        esp.learn("=\nx\nID_PART_TABLE_TYPE\n");
+        assert_eq!(esp, expected);
+        esp.learn("ID_PART_TABLE_TYPE=dos\nID_PART_ENTRY_TYPE=0xef\n");
+        assert_eq!((esp.table.as_str(), esp.is_esp()), ("dos", true));
     }
 
     #[test]

@@ -8,29 +8,27 @@ use crate::tools::run::testing::Recorder;
 struct Machine {
     _folder: tempfile::TempDir,
     root: Root,
-    lsblk: RefCell<String>,
+    /// Name, content and UUID of each device.
+    devices: RefCell<Vec<[String; 3]>>,
     /// Command lines that fail.
     broken: Vec<&'static str>,
 }
 
 impl Machine {
-    fn new(lsblk: &[(&str, &str, &str)]) -> Self {
+    fn new(devices: &[(&str, &str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::at(folder.path().canonicalize().unwrap());
         for path in ["/proc/self", "/dev", "/mnt", "/run/goldring"] {
             fs::create_dir_all(root.join(path)).unwrap();
         }
         fs::write(root.join("/proc/self/mountinfo"), "").unwrap();
-        let lines = lsblk.iter().map(|(name, content, uuid)| {
-            let kind = if name.starts_with("/dev/md") { "raid1" } else { "part" };
-            format!(
-                "NAME=\"{name}\" KNAME=\"{name}\" TYPE=\"{kind}\" SIZE=\"9\" FSTYPE=\"{content}\" UUID=\"{uuid}\"\n"
-            )
-        });
+        let devices = devices
+            .iter()
+            .map(|(name, content, uuid)| [*name, *content, *uuid].map(str::to_owned));
         Self {
             _folder: folder,
             root,
-            lsblk: RefCell::new(lines.collect()),
+            devices: RefCell::new(devices.collect()),
             broken: Vec::new(),
         }
     }
@@ -55,7 +53,17 @@ impl Machine {
             bail!("{line}: exit status: 32: wrong fs type");
         }
         if line.starts_with("lsblk") {
-            return Ok(self.lsblk.borrow().clone());
+            let line = |[name, ..]: &[String; 3]| {
+                let kernel_name = name.replace("mapper/vg-root", "dm-0");
+                format!("NAME=\"{name}\" KNAME=\"{kernel_name}\" TYPE=\"part\" SIZE=\"9\"\n")
+            };
+            return Ok(self.devices.borrow().iter().map(line).collect());
+        }
+        if let Some(name) = line.strip_prefix("blkid --probe --output udev ") {
+            let devices = self.devices.borrow();
+            let device = devices.iter().find(|device| device[0] == name);
+            let [_, content, uuid] = device.context("blkid: exit status: 2")?;
+            return Ok(format!("ID_FS_TYPE={content}\nID_FS_UUID_ENC={uuid}\n"));
         }
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
@@ -80,10 +88,19 @@ impl Machine {
                 fs::remove_file(self.root.join(place))?;
                 fs::create_dir(self.root.join(place))?;
             }
-            ["vgchange", "--activate", "y"] => self.lsblk.borrow_mut().push_str(
-                "NAME=\"/dev/mapper/vg-root\" KNAME=\"/dev/dm-0\" TYPE=\"lvm\" SIZE=\"5\" FSTYPE=\"xfs\"\n",
-            ),
-            ["lvs", ..] if self.lsblk.borrow().contains("dm-0") => return Ok("  vg\n  vg\n".into()),
+            ["vgchange", "--activate", "y"] => {
+                let volume = ["/dev/mapper/vg-root", "xfs", ""].map(str::to_owned);
+                self.devices.borrow_mut().push(volume);
+            }
+            ["lvs", ..]
+                if self
+                    .devices
+                    .borrow()
+                    .iter()
+                    .any(|d| d[0].contains("vg-root")) =>
+            {
+                return Ok("  vg\n  vg\n".into());
+            }
             _ => {}
         }
         Ok(String::new())
@@ -98,7 +115,11 @@ impl Machine {
         };
         let result = mount_system(&mut world, &wish);
         let mut lines = runner.lines;
-        lines.retain(|line| !line.contains(systems::LOOK) && !line.starts_with("lsblk"));
+        lines.retain(|line| {
+            !line.contains(systems::LOOK)
+                && !line.starts_with("lsblk")
+                && !line.starts_with("blkid")
+        });
         (lines, result)
     }
 }
@@ -112,9 +133,9 @@ fn wish() -> Wish<'static> {
 }
 
 const BINDS: [&str; 3] = [
-    "mount --rbind /dev /mnt/dev",
-    "mount --rbind /proc /mnt/proc",
-    "mount --rbind /sys /mnt/sys",
+    "mount --rbind --make-rslave /dev /mnt/dev",
+    "mount --rbind --make-rslave /proc /mnt/proc",
+    "mount --rbind --make-rslave /sys /mnt/sys",
 ];
 
 #[test]
@@ -244,7 +265,7 @@ fn raid_and_volumes_are_started_and_stopped() {
     );
     fs::write(
         machine.root.join("/proc/self/mountinfo"),
-        "30 1 254:0 / /mnt rw - xfs /dev/mapper/vg-root rw\n",
+        "30 1 254:0 / /mnt rw - xfs /dev/mapper/vg-root rw\n31 30 8:1 / /mnt/a\\040b rw - xfs x rw\n",
     )
     .unwrap();
     let mut runner = Recorder::new(|_: &str| Ok(String::new()));
@@ -257,9 +278,11 @@ fn raid_and_volumes_are_started_and_stopped() {
     assert_eq!(
         runner.lines,
         [
-            "umount --recursive /mnt",
+            "umount '/mnt/a b'",
+            "umount /mnt",
             "vgchange --activate n vg",
-            "umount --recursive /mnt",
+            "umount '/mnt/a b'",
+            "umount /mnt",
         ]
     );
 }

@@ -50,7 +50,9 @@ fn ran(root: &Root, args: &Args, ask: Ask<'_>) -> anyhow::Result<Vec<String>> {
         runner: &mut runner,
     };
     install(&mut world, args, ask)?;
-    runner.lines.retain(|line| !line.starts_with("lsblk"));
+    runner
+        .lines
+        .retain(|line| !line.starts_with("lsblk") && !line.starts_with("blkid"));
     Ok(runner.lines)
 }
 
