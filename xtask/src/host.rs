@@ -60,6 +60,9 @@ pub(crate) const LAB: &[Need] = &[
     need("rpcbind", "rpcbind"),
     need("mkfs.xfs", "xfsprogs"),
     need("mkfs.vfat", "dosfstools"),
+    // A person who logs in to the rescue system, and an installed system to mend.
+    need("ssh-keygen", "openssh-client"),
+    need("mkfs.btrfs", "btrfs-progs"),
 ];
 
 /// What the tests in network namespaces need.

@@ -294,6 +294,15 @@ impl Lab {
     }
 }
 
+/// Only the golden disk, for stories that are not about cloning it.
+pub(crate) fn golden_disk() -> Result<()> {
+    let work = workspace::target().join("lab");
+    std::fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
+    let _lock = lock(&work)?;
+    println!("{}", golden::disk(&work)?.display());
+    Ok(())
+}
+
 /// `ip`, with its arguments.
 fn ip(arguments: &[&str]) -> Result<String> {
     host::run(Command::new("ip").args(arguments))

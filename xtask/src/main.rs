@@ -27,6 +27,9 @@ enum Verb {
     Image(image::Options),
     /// Clone virtual machines: PXE, stage 2, the ring, the first boot from disk.
     Lab(lab::Options),
+    /// Make the lab's golden disk and print where it is.
+    #[command(hide = true)]
+    Golden,
     /// Run all tests.
     Test(test::Options),
     /// Build a kernel for the images from the distribution's source.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Image(options) => image::run(&options),
         Verb::Lab(options) => lab::run(&options),
+        Verb::Golden => lab::golden_disk(),
         Verb::Test(options) => test::run(&options),
         Verb::Kernel(options) => kernel::run(&options),
         Verb::KernelConfig(options) => image_kernel_config::run(&options),

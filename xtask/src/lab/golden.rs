@@ -25,7 +25,8 @@ const SWAP_START: u64 = 5_502_976;
 const ROOT_UUID: &str = "5a1bd16f-0000-4000-8000-676f6c647231";
 const SWAP_UUID: &str = "5a1bd16f-0000-4000-8000-676f6c647232";
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "linux-image-amd64,systemd-sysv,udev,kmod,login,e2fsprogs,iproute2,dbus,grub-pc-bin,grub-common";
+/// grub2-common has grub-install, which install_bootloader runs in an installed system.
+const PACKAGES: &str = "linux-image-amd64,systemd-sysv,udev,kmod,login,e2fsprogs,iproute2,dbus,grub-pc-bin,grub-common,grub2-common";
 
 /// The golden disk below `work`, made when it is not there.
 pub(super) fn disk(work: &Path) -> Result<PathBuf> {
