@@ -154,6 +154,36 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// A guest that starts from `disk` as a computer with a BIOS does, with nothing else.
+///
+/// # Errors
+/// QEMU does not start.
+pub fn boot_from(disk: &Path) -> Result<Guest> {
+    let folder = tempfile::tempdir()?;
+    let console = folder.path().join("console");
+    File::create(&console)?;
+    let child = Command::new("qemu-system-x86_64")
+        .args(["-accel", "tcg,thread=multi", "-no-reboot", "-m", "1024"])
+        .args(["-display", "none", "-monitor", "none", "-nic", "none"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .arg("-drive")
+        .arg(format!(
+            "file={},if=virtio,format=raw,cache=unsafe",
+            disk.display()
+        ))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(folder.path().join("qemu"))?)
+        .spawn()
+        .context("starting qemu-system-x86_64")?;
+    Ok(Guest {
+        child,
+        console,
+        folder,
+    })
+}
+
 /// An empty disk for QEMU's `-drive`.
 fn empty_disk(folder: &Path, size: u64) -> Result<String> {
     let path = folder.join("disk");

@@ -4,6 +4,7 @@
 //! Neither needs root. A room does: a network namespace with a bridge, where guests stand
 //! on taps and real servers answer them. The whole path with PXE is `cargo xtask lab`.
 
+pub mod disk;
 pub mod ganesha;
 pub mod guest;
 pub mod room;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use goldring_vm_tests::xtask;
 use libtest_mimic::Trial;
 
-use crate::images::images;
+use crate::images::{golden, images};
 use crate::{no_lab, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn two_nodes() -> Result<()> {
     // The lab would make them too; this way nobody else makes them at the same time.
     images()?;
+    golden()?;
     let report = xtask(&[
         "lab", "--nodes", "2", "--method", "http", "--clone", "dolly",
     ])?;

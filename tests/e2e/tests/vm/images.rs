@@ -24,6 +24,21 @@ pub(crate) fn images() -> Result<PathBuf> {
     .map_err(|error| anyhow!("making the images: {error}"))
 }
 
+/// The lab's golden disk, made on first use, so that no two trials make it at once; or the
+/// one in `GOLDRING_GOLDEN`.
+pub(crate) fn golden() -> Result<PathBuf> {
+    if let Some(disk) = std::env::var_os("GOLDRING_GOLDEN") {
+        return Ok(PathBuf::from(disk));
+    }
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let said = xtask(&["golden"]).map_err(|error| format!("{error:#}"))?;
+        Ok(PathBuf::from(said.lines().last().unwrap_or_default()))
+    })
+    .clone()
+    .map_err(|error| anyhow!("making the golden disk: {error}"))
+}
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("images::built_twice_they_are_the_same", None, built_twice),
