@@ -2,6 +2,7 @@
 
 use super::disks;
 use super::run::Programs;
+use goldring_contract::paths;
 use goldring_disk::lsblk::Device;
 
 const EXAMPLES: &str = "\
@@ -20,7 +21,8 @@ pub(crate) struct Args {
 
 /// Prints the list.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let devices = disks::list(&mut Programs)?;
+    let mut devices = disks::list(&mut Programs)?;
+    devices.retain(is_shown);
     if devices.is_empty() {
         anyhow::bail!(
             "no disk is here; goldring drvinst STORAGE tells which drivers there are for it"
@@ -28,6 +30,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     print!("{}", table(&devices, args.verbose));
     Ok(())
+}
+
+/// Neither an empty drive nor what the rescue system itself runs from.
+fn is_shown(device: &Device) -> bool {
+    let empty_drive = device.kind == "rom" && device.content.is_empty();
+    !empty_drive && !device.mounted.starts_with(paths::STAGE2_LOWER)
 }
 
 /// One line each, the columns below each other.
@@ -182,6 +190,22 @@ mod tests {
         for (device, word) in table {
             assert_eq!(content(&device), word, "{device:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_worth_a_line_is_left_out() {
+        let own = Device {
+            mounted: paths::STAGE2_LOWER.into(),
+            ..device("/dev/loop0", "loop", "squashfs")
+        };
+        let shown = [
+            own,
+            device("/dev/sr0", "rom", ""),
+            device("/dev/sr0", "rom", "iso9660"),
+            device("/dev/sda1", "part", ""),
+        ]
+        .map(|device| is_shown(&device));
+        assert_eq!(shown, [false, false, true, true]);
     }
 
     #[test]
