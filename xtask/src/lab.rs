@@ -3,25 +3,32 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use goldring_contract::sentences::Milestone;
 
 use crate::{host, programs, workspace};
 
 mod boot_server;
+mod case;
 mod compare;
-mod golden;
+pub(crate) mod golden;
+mod guest;
 mod machine;
+pub(crate) mod models;
 mod network;
+mod path;
 mod process;
 mod report;
+mod scene;
 
-use boot_server::{BootServer, Label};
-use machine::Machine;
-use network::Network;
-use process::Process;
+use case::{Case, Row};
+pub(crate) use guest::engine;
+use models::{Disk, Nic};
+use path::Lab;
 use report::Report;
+pub(crate) use scene::Scene;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,15 +37,28 @@ Examples:
   cargo xtask lab --keep
       leave the cloned nodes running until Ctrl-C; their consoles are files
   cargo xtask lab --images target/images --nodes 4
-      take images that are there instead of making them";
+      take images that are there instead of making them
+  cargo xtask lab --nic e1000e --disk nvme
+      another card and another disk controller
+  cargo xtask lab --nic all --disk all --until stage2
+      every card and controller of QEMU, as far as the driver and the disk; a table";
 
 /// How the lab is run.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// How many nodes to clone.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
-    nodes: u8,
+    /// How many nodes to clone; 2, but 1 each when there are several models
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=20))]
+    nodes: Option<u8>,
+    /// The network card, by QEMU's name; several times, or all
+    #[arg(long, value_name = "MODEL", value_parser = models::parse_nics)]
+    nic: Vec<Vec<Nic>>,
+    /// The disk controller, by QEMU's name; several times, or all
+    #[arg(long, value_name = "MODEL", value_parser = models::parse_disks)]
+    disk: Vec<Vec<Disk>>,
+    /// How far to go
+    #[arg(long, value_enum, default_value_t = Until::Login)]
+    until: Until,
     /// How the nodes get stage 2.
     #[arg(long, value_enum, default_value_t = Method::Http)]
     method: Method,
@@ -76,34 +96,81 @@ enum Clone {
     Dolly,
 }
 
-/// How long a node may take from power-on to its place in the ring.
-const TO_RING: Duration = Duration::from_secs(420);
-/// How long the clone of the 3 GB disk may take.
-const TO_CLONE: Duration = Duration::from_secs(1200);
-/// How long a cloned node may take from power-on to its login prompt.
-const TO_LOGIN: Duration = Duration::from_secs(420);
+/// The end of the path.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Stage 2 runs and sees the disk. Nothing is cloned.
+    Stage2,
+    /// The disk is the golden disk.
+    Clone,
+    /// The node has started from its disk.
+    Login,
+}
 
-/// Runs the path once and prints the report.
+impl Until {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stage2 => "stage2",
+            Self::Clone => "clone",
+            Self::Login => "login",
+        }
+    }
+}
+
+/// What all cases share.
+struct Shared {
+    images: PathBuf,
+    /// The golden disk and `goldring`, when something is cloned.
+    golden: Option<PathBuf>,
+    program: Option<PathBuf>,
+    run: PathBuf,
+}
+
+/// Runs the path for each case and prints the report.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    prepare_host(options)?;
+    let cases = case::cases(&options.nic, &options.disk);
+    if options.keep && cases.len() > 1 {
+        bail!("--keep keeps one case; name one card and one controller");
+    }
+    prepare_host(options.install)?;
     let work = workspace::target().join("lab");
-    std::fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let _lock = lock(&work)?;
-    let images = images(options)?;
-    let golden = golden::disk(&work)?;
-    let mut lab = Lab::start(options, &work, &images, &golden)?;
+    let shared = Shared::prepare(options, &work)?;
+    match cases.as_slice() {
+        [case] => one(options, &shared, *case),
+        cases => several(options, &shared, cases),
+    }
+}
+
+impl Shared {
+    fn prepare(options: &Options, work: &Path) -> Result<Self> {
+        let images = images(options.images.as_deref())?;
+        let (golden, program) = match options.until {
+            Until::Stage2 => (None, None),
+            Until::Clone | Until::Login => (
+                Some(golden::make(work)?.disk),
+                Some(programs::build(&workspace::root())?.agent),
+            ),
+        };
+        let run = work.join("run");
+        if run.exists() {
+            std::fs::remove_dir_all(&run).with_context(|| format!("emptying {}", run.display()))?;
+        }
+        Ok(Self {
+            images,
+            golden,
+            program,
+            run,
+        })
+    }
+}
+
+/// One case, with all figures.
+fn one(options: &Options, shared: &Shared, case: Case) -> Result<()> {
+    let nodes = options.nodes.unwrap_or(2);
+    let mut lab = Lab::start(options, shared, case, nodes, shared.run.clone())?;
     let mut report = Report::default();
-
-    println!("consoles: {}", lab.run.join("*.console").display());
-    lab.power_on(options, "clone")?;
-    let mut server = lab.start_dolly_server()?;
-    lab.wait_for_ring(&mut server, &mut report)?;
-    lab.wait_for_clones(&mut server, &mut report)?;
-    lab.compare(&mut report)?;
-    lab.boot_server.set_default(Label::Local)?;
-    lab.power_on(options, "local")?;
-    lab.wait_for_login(&mut report)?;
-
+    lab.run(&mut report)?;
     report.print();
     if options.keep {
         lab.keep()?;
@@ -111,14 +178,49 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn prepare_host(options: &Options) -> Result<()> {
+/// Many cases, one after the other, with a line each. One that fails does not stop the
+/// next.
+fn several(options: &Options, shared: &Shared, cases: &[Case]) -> Result<()> {
+    let nodes = options.nodes.unwrap_or(1);
+    let mut rows = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        println!("\n{} of {}: {}", number + 1, cases.len(), case.name());
+        let start = Instant::now();
+        let mut report = Report::default();
+        let mut lab = Lab::start(options, shared, *case, nodes, shared.run.join(case.name()))?;
+        let done = lab.run(&mut report);
+        lab.tidy();
+        // Somebody who presses Ctrl-C wants no more cases.
+        host::check_interrupt()?;
+        if let Err(error) = &done {
+            println!("failed: {error:#}");
+        }
+        rows.push(Row {
+            case: *case,
+            stage2: report.slowest(Milestone::Stage2Running),
+            seconds: start.elapsed().as_secs_f64(),
+            failure: done.err().map(|error| format!("{error:#}")),
+        });
+    }
+    let table = case::table(&rows, options.until);
+    let file = shared.run.join("table");
+    std::fs::write(&file, &table).with_context(|| format!("writing {}", file.display()))?;
+    print!("\n{table}");
+    match rows.iter().filter(|row| row.failure.is_some()).count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} failed", rows.len()),
+    }
+}
+
+/// Root, packages, and a Ctrl-C that takes everything down.
+pub(crate) fn prepare_host(install: bool) -> Result<()> {
     if !host::is_root() {
         bail!(
-            "the lab makes network namespaces and a Debian system, which needs root; \
-             run it as root: sudo cargo xtask lab"
+            "this makes network namespaces and a Debian system, which needs root; \
+             run it as root, with sudo"
         );
     }
-    if options.install {
+    if install {
         host::install(host::LAB)?;
     }
     match host::missing(host::LAB).as_slice() {
@@ -131,7 +233,8 @@ fn prepare_host(options: &Options) -> Result<()> {
 }
 
 /// One lab at a time: the golden disk and the folder of the run are shared.
-fn lock(work: &Path) -> Result<std::fs::File> {
+pub(crate) fn lock(work: &Path) -> Result<std::fs::File> {
+    std::fs::create_dir_all(work).with_context(|| format!("making {}", work.display()))?;
     let path = work.join("lock");
     let file =
         std::fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
@@ -144,9 +247,10 @@ fn lock(work: &Path) -> Result<std::fs::File> {
     }
 }
 
-fn images(options: &Options) -> Result<PathBuf> {
-    if let Some(folder) = &options.images {
-        return Ok(folder.clone());
+/// The images in `folder`, or those of `cargo xtask image`.
+pub(crate) fn images(folder: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = folder {
+        return std::path::absolute(folder).context("finding the images");
     }
     // The same verb as a person would type; its progress and its table are its own.
     let status = Command::new(std::env::current_exe().context("finding xtask itself")?)
@@ -159,147 +263,12 @@ fn images(options: &Options) -> Result<PathBuf> {
     Ok(workspace::target().join("images"))
 }
 
-/// Everything that runs; dropping it takes all of it down.
-struct Lab {
-    nodes: Vec<Machine>,
-    boot_server: BootServer,
-    network: Network,
-    golden: PathBuf,
-    program: PathBuf,
-    run: PathBuf,
-}
-
-impl Lab {
-    fn start(options: &Options, work: &Path, images: &Path, golden: &Path) -> Result<Self> {
-        let run = work.join("run");
-        if run.exists() {
-            std::fs::remove_dir_all(&run).with_context(|| format!("emptying {}", run.display()))?;
-        }
-        std::fs::create_dir_all(&run).with_context(|| format!("making {}", run.display()))?;
-        let network = Network::new(usize::from(options.nodes))?;
-        let boot_server = BootServer::start(&network, images, &run)?;
-        let nodes = (1..=usize::from(options.nodes))
-            .map(|number| Machine::new(number, &network, &run, std::fs::metadata(golden)?.len()))
-            .collect::<Result<_>>()?;
-        let program = programs::build(&workspace::root(), false)?.agent;
-        let golden = golden.to_owned();
-        Ok(Self {
-            nodes,
-            boot_server,
-            network,
-            golden,
-            program,
-            run,
-        })
-    }
-
-    fn power_on(&mut self, options: &Options, boot: &str) -> Result<()> {
-        for node in &mut self.nodes {
-            node.power_on(&self.network, boot, options.memory, &options.accel)?;
-        }
-        println!("{} nodes switched on ({boot})", self.nodes.len());
-        Ok(())
-    }
-
-    /// The golden side, as the manual starts it: `dolly -s -v -f dolly.cfg`.
-    fn start_dolly_server(&self) -> Result<Process> {
-        let names: Vec<&str> = self.nodes.iter().map(Machine::name).collect();
-        let text = format!(
-            "infile {}\noutfile /dev/vda\nserver golden\nfirstclient {}\nlastclient {}\nclients {}\n{}\nendconfig\n",
-            self.golden.display(),
-            names[0],
-            names[names.len() - 1],
-            names.len(),
-            names.join("\n"),
-        );
-        let config = self.run.join("dolly.cfg");
-        std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
-        // The golden node's name is the configuration's "server": a name of its own in
-        // a UTS namespace, so that this machine's name stays what it is.
-        let script = "hostname golden && exec \"$0\" dolly -s -v -f \"$1\"";
-        let mut command = self.network.command("unshare");
-        command
-            .args(["--uts", "sh", "-c", script])
-            .arg(&self.program)
-            .arg(&config);
-        Process::start("the dolly server", command, &self.run.join("golden.log"))
-    }
-
-    fn wait_for_ring(&mut self, server: &mut Process, report: &mut Report) -> Result<()> {
-        let start = Instant::now();
-        for node in &mut self.nodes {
-            node.wait_for(
-                "goldring: ring joined",
-                TO_RING.saturating_sub(start.elapsed()),
-                || server.check_running(),
-            )?;
-            report.marks(node.name(), &node.console()?);
-            println!("{} joined the ring", node.name());
-        }
-        report.phase("power-on to the last node in the ring", start.elapsed());
-        Ok(())
-    }
-
-    fn wait_for_clones(&mut self, server: &mut Process, report: &mut Report) -> Result<()> {
-        let start = Instant::now();
-        server.wait_success(TO_CLONE)?;
-        report.phase("ring complete to all nodes synced", start.elapsed());
-        for node in &mut self.nodes {
-            node.wait_for_reboot(Duration::from_secs(120))?;
-            report.marks(node.name(), &node.console()?);
-            println!("{} is cloned and asked for its reboot", node.name());
-        }
-        Ok(())
-    }
-
-    fn compare(&self, report: &mut Report) -> Result<()> {
-        let start = Instant::now();
-        for node in &self.nodes {
-            compare::identical(&self.golden, node.disk())
-                .with_context(|| format!("comparing {}'s disk with the golden one", node.name()))?;
-            println!("{}: its disk is the golden disk, byte by byte", node.name());
-        }
-        report.phase("disks compared", start.elapsed());
-        Ok(())
-    }
-
-    fn wait_for_login(&mut self, report: &mut Report) -> Result<()> {
-        let start = Instant::now();
-        for node in &mut self.nodes {
-            node.wait_for(
-                "golden login:",
-                TO_LOGIN.saturating_sub(start.elapsed()),
-                || Ok(()),
-            )?;
-            println!("{}: login prompt, from its own disk", node.name());
-        }
-        report.phase(
-            "power-on to the last login prompt, from disk",
-            start.elapsed(),
-        );
-        Ok(())
-    }
-
-    fn keep(&self) -> Result<()> {
-        println!("everything is left running; Ctrl-C takes it down");
-        println!("  consoles: {}", self.run.join("*.console").display());
-        println!(
-            "  inside the network: ip netns exec {} bash",
-            self.network.name()
-        );
-        while host::check_interrupt().is_ok() {
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        Ok(())
-    }
-}
-
 /// Only the golden disk, for stories that are not about cloning it.
 pub(crate) fn golden_disk() -> Result<()> {
     let work = workspace::target().join("lab");
     std::fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let _lock = lock(&work)?;
-    println!("{}", golden::disk(&work)?.display());
+    println!("{}", golden::make(&work)?.disk.display());
     Ok(())
 }
 

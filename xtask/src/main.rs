@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod docs;
 mod host;
 mod image;
@@ -30,6 +31,8 @@ enum Verb {
     /// Make the lab's golden disk and print where it is.
     #[command(hide = true)]
     Golden,
+    /// Measure, beside what people use otherwise.
+    Bench(bench::Options),
     /// Run all tests.
     Test(test::Options),
     /// Build a kernel for the images from the distribution's source.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Image(options) => image::run(&options),
         Verb::Lab(options) => lab::run(&options),
         Verb::Golden => lab::golden_disk(),
+        Verb::Bench(options) => bench::run(&options),
         Verb::Test(options) => test::run(&options),
         Verb::Kernel(options) => kernel::run(&options),
         Verb::KernelConfig(options) => image_kernel_config::run(&options),

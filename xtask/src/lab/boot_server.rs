@@ -11,10 +11,12 @@ use super::network::{self, Network};
 use super::process::Process;
 
 /// What a node boots when nobody types anything.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Label {
     /// Fetch stage 2 by http, then join the dolly ring.
     HttpDolly,
+    /// Fetch stage 2 by http, then a shell.
+    Rescue,
     /// The node's own disk.
     Local,
 }
@@ -33,8 +35,13 @@ pub(super) struct BootServer {
 }
 
 impl BootServer {
-    /// Lays out the folders from `images` and starts the servers.
-    pub(super) fn start(network: &Network, images: &Path, run: &Path) -> Result<Self> {
+    /// Lays out the folders from `images` and starts the servers. Nodes boot `label`.
+    pub(super) fn start(
+        network: &Network,
+        images: &Path,
+        run: &Path,
+        label: Label,
+    ) -> Result<Self> {
         let tftp = run.join("tftpboot");
         let pxe = tftp.join(PXE);
         let www = run.join("www");
@@ -76,7 +83,7 @@ impl BootServer {
             _dnsmasq: Process::start("dnsmasq", dnsmasq, &run.join("dnsmasq.log"))?,
             _httpd: Process::start("the web server", httpd, &run.join("httpd.log"))?,
         };
-        server.set_default(Label::HttpDolly)?;
+        server.set_default(label)?;
         // Both servers refuse a bad configuration within this time.
         std::thread::sleep(Duration::from_millis(300));
         server._dnsmasq.check_running()?;
@@ -98,8 +105,11 @@ impl BootServer {
 fn place(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().unwrap_or(to);
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    std::fs::copy(from, to)
-        .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    // Nobody writes to these, so a second name is as good as a copy, where it can be.
+    if std::fs::hard_link(from, to).is_err() {
+        std::fs::copy(from, to)
+            .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    }
     Ok(())
 }
 
@@ -108,14 +118,29 @@ fn place(from: &Path, to: &Path) -> Result<()> {
 fn pxe_file(label: Label) -> String {
     let default = match label {
         Label::HttpDolly => "http",
+        Label::Rescue => "rescue",
         Label::Local => "local",
     };
+    let http = command_line(Label::HttpDolly);
+    let rescue = command_line(Label::Rescue);
     format!(
         "PROMPT 1\nDEFAULT {default}\nTIMEOUT 10\n\
          label local\n  LOCALBOOT 0\n\
-         label http\n  KERNEL images/vmlinuz\n  APPEND initrd=images/all.rdz ramdisk_size=64000 vga=788 \
+         label http\n  KERNEL images/vmlinuz\n  APPEND initrd=images/all.rdz {http}\n\
+         label rescue\n  KERNEL images/vmlinuz\n  APPEND initrd=images/all.rdz {rescue}\n"
+    )
+}
+
+/// The kernel command line of a label, without the name of the initramfs.
+pub(super) fn command_line(label: Label) -> String {
+    let way = match label {
+        Label::HttpDolly => " dollymethod",
+        Label::Rescue | Label::Local => "",
+    };
+    format!(
+        "ramdisk_size=64000 vga=788 \
          automatic=method:http,interface:auto,network:dhcp,server:{server},directory:/{DIRECTORY} \
-         root=/dev/ram3 rescue dollymethod rw console=tty0 console=ttyS0,115200\n",
+         root=/dev/ram3 rescue{way} rw console=tty0 console=ttyS0,115200",
         server = network::SERVER,
     )
 }

@@ -1,7 +1,7 @@
 //! The golden node's disk: a Debian that boots to a login, made without mounting
 //! anything and kept for the next run.
 //!
-//! 3 GiB, a dos table, ext4 (bootable) and swap, GRUB for BIOS. The machine that
+//! 1.5 GiB, a dos table, ext4 (bootable) and swap, GRUB for BIOS. The machine that
 //! makes it may have no support for partitions on loop devices, so the file system is
 //! filled by `mke2fs -d` and GRUB's images are written to their sectors here.
 
@@ -14,34 +14,54 @@ use anyhow::{Context, Result, bail};
 
 use crate::host;
 
-/// The disk, 3 GiB.
-const SIZE: u64 = 3 << 30;
+/// The disk, 1.5 GiB: the system has 0.7.
+const SIZE: u64 = 3 << 29;
 const SECTOR: u64 = 512;
 /// First sector of the root partition: 1 MiB, which leaves room for GRUB before it.
 const ROOT_START: u64 = 2048;
-const ROOT_SECTORS: u64 = 5_500_000;
+const ROOT_SECTORS: u64 = 2_800_000;
 /// First sector of the swap partition, as sfdisk aligns it.
-const SWAP_START: u64 = 5_502_976;
+const SWAP_START: u64 = 2_803_712;
 const ROOT_UUID: &str = "5a1bd16f-0000-4000-8000-676f6c647231";
 const SWAP_UUID: &str = "5a1bd16f-0000-4000-8000-676f6c647232";
 const SUITE: &str = "bookworm";
+/// busybox and zstd: what initramfs-tools recommends, so what an installed Debian has.
 /// grub2-common has grub-install, which install_bootloader runs in an installed system.
-const PACKAGES: &str = "linux-image-amd64,systemd-sysv,udev,kmod,login,e2fsprogs,iproute2,dbus,grub-pc-bin,grub-common,grub2-common";
+const PACKAGES: &str = "linux-image-amd64,systemd-sysv,udev,kmod,login,e2fsprogs,iproute2,dbus,grub-pc-bin,grub-common,grub2-common,busybox,zstd";
 
-/// The golden disk below `work`, made when it is not there.
-pub(super) fn disk(work: &Path) -> Result<PathBuf> {
-    let disk = work.join("golden.img");
-    if disk.exists() {
-        return Ok(disk);
+/// What is made.
+#[derive(Debug)]
+pub(crate) struct Golden {
+    /// The disk.
+    pub(crate) disk: PathBuf,
+    /// The system's kernel.
+    pub(crate) kernel: PathBuf,
+    /// The system's initramfs, by initramfs-tools with `MODULES=most`.
+    pub(crate) initrd: PathBuf,
+}
+
+/// The golden disk below `work` and what boots it, made when they are not there.
+pub(crate) fn make(work: &Path) -> Result<Golden> {
+    let golden = Golden {
+        disk: work.join("golden.img"),
+        kernel: work.join("golden.vmlinuz"),
+        initrd: work.join("golden.initrd"),
+    };
+    if golden.disk.exists() && golden.initrd.exists() && golden.kernel.exists() {
+        return Ok(golden);
     }
     println!("making the golden disk: Debian {SUITE} (about two minutes, kept afterwards)");
     let root = system(work)?;
+    for (link, file) in [("vmlinuz", &golden.kernel), ("initrd.img", &golden.initrd)] {
+        let from = root.join(link);
+        std::fs::copy(&from, file).with_context(|| format!("copying {}", from.display()))?;
+    }
     let unfinished = work.join("golden.img.part");
     write_disk(&root, &unfinished)?;
     std::fs::remove_dir_all(&root).with_context(|| format!("removing {}", root.display()))?;
-    std::fs::rename(&unfinished, &disk)
+    std::fs::rename(&unfinished, &golden.disk)
         .with_context(|| format!("renaming {}", unfinished.display()))?;
-    Ok(disk)
+    Ok(golden)
 }
 
 /// The golden system as a tree of files.

@@ -1,42 +1,81 @@
-//! A node: a QEMU process with a disk, a network card and a console in a file.
+//! A node: a disk and a network card, and a machine around them when it is on.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::case::Case;
+use super::guest::{self, Guest};
 use super::network::{self, Network};
-use super::process::{Process, last_lines};
-use crate::host;
+
+/// How a node is switched on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Power<'a> {
+    /// Stands in the name of the console's file.
+    pub(super) name: &'a str,
+    /// The kernel to start, for a card that cannot boot by itself.
+    pub(super) direct: Option<Direct<'a>>,
+    /// Memory, in MiB.
+    pub(super) memory: u32,
+    /// QEMU's accelerator.
+    pub(super) accel: &'a str,
+}
+
+/// A kernel that is started without PXE.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Direct<'a> {
+    /// The folder of `vmlinuz` and `all.rdz`.
+    pub(super) images: &'a Path,
+    /// The kernel command line.
+    pub(super) words: &'a str,
+}
+
+impl Direct<'_> {
+    /// QEMU's arguments.
+    fn arguments(&self) -> Vec<String> {
+        let file = |name: &str| self.images.join(name).display().to_string();
+        [
+            "-kernel",
+            &file("vmlinuz"),
+            "-initrd",
+            &file("all.rdz"),
+            "-append",
+            self.words,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+}
 
 /// A node of the lab.
 #[derive(Debug)]
 pub(super) struct Machine {
     number: usize,
     name: String,
+    case: Case,
     run: PathBuf,
     disk: PathBuf,
-    console: PathBuf,
-    qemu: Option<Process>,
+    guest: Option<Guest>,
 }
 
 impl Machine {
-    /// Makes an empty disk of `disk_size` bytes for node `number`, counted from 1.
-    pub(super) fn new(number: usize, _: &Network, run: &Path, disk_size: u64) -> Result<Self> {
+    /// Makes an empty disk of at least `disk_size` bytes for node `number`, counted from
+    /// 1.
+    pub(super) fn new(number: usize, case: Case, run: &Path, disk_size: u64) -> Result<Self> {
         let name = network::node_name(number);
         let disk = run.join(format!("{name}.disk"));
-        let console = run.join(format!("{name}.console"));
         File::create(&disk)
-            .and_then(|file| file.set_len(disk_size))
+            .and_then(|file| file.set_len(case.disk.size(disk_size)))
             .with_context(|| format!("making {}", disk.display()))?;
         Ok(Self {
             number,
             name,
+            case,
             run: run.to_owned(),
             disk,
-            console,
-            qemu: None,
+            guest: None,
         })
     }
 
@@ -50,114 +89,65 @@ impl Machine {
         &self.disk
     }
 
-    /// What the console has shown since the last power-on.
-    pub(super) fn console(&self) -> Result<String> {
-        let bytes = std::fs::read(&self.console)
-            .with_context(|| format!("reading {}", self.console.display()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    /// The length of the file behind its disk, in bytes.
+    pub(super) fn disk_size(&self) -> Result<u64> {
+        let disk = std::fs::metadata(&self.disk);
+        let disk = disk.with_context(|| format!("reading {}", self.disk.display()))?;
+        Ok(disk.len())
     }
 
     /// Switches it on: PXE first, then its disk. A reboot ends the process, so that
     /// the lab sees it and can look at the disk before anything writes to it again.
-    pub(super) fn power_on(
-        &mut self,
-        network: &Network,
-        boot: &str,
-        memory: u32,
-        accel: &str,
-    ) -> Result<()> {
-        let accel = if accel == "tcg" {
-            "tcg,thread=multi"
-        } else {
-            accel
-        };
-        self.console = self.run.join(format!("{}.{boot}.console", self.name));
-        // The file must be there before somebody waits for words in it.
-        File::create(&self.console)?;
-        let mut command = network.command("qemu-system-x86_64");
-        command
-            .args([
-                "-name",
-                &self.name,
-                "-accel",
-                accel,
-                "-m",
-                &memory.to_string(),
-            ])
-            .args(["-display", "none", "-monitor", "none", "-no-reboot"])
-            .arg("-serial")
-            .arg(format!("file:{}", self.console.display()))
-            .arg("-drive")
-            .arg(format!(
+    pub(super) fn power_on(&mut self, network: &Network, power: Power<'_>) -> Result<()> {
+        let mut arguments = guest::engine(power.accel, power.memory);
+        arguments.extend([
+            "-drive".to_owned(),
+            format!(
                 "file={},if=none,id=disk,format=raw,cache=unsafe",
                 self.disk.display()
-            ))
-            .args(["-device", "virtio-blk-pci,drive=disk,bootindex=2"])
-            .arg("-netdev")
-            .arg(format!(
-                "tap,id=net,ifname={},script=no,downscript=no",
-                network::tap(self.number)
-            ))
-            .arg("-device")
-            .arg(format!(
-                "virtio-net-pci,netdev=net,bootindex=1,mac={}",
-                network::node_mac(self.number)
-            ));
-        let log = self.run.join(format!("{}.qemu.log", self.name));
-        self.qemu = Some(Process::start(&self.name, command, &log)?);
+            ),
+        ]);
+        arguments.extend(self.case.disk.arguments("disk", Some(2)));
+        arguments.extend(network::card(&self.case.nic, self.number, Some(1)));
+        if let Some(direct) = power.direct {
+            arguments.extend(direct.arguments());
+        }
+        let guest = Guest::start(network, &self.run, &self.name, power.name, &arguments)?;
+        self.guest = Some(guest);
         Ok(())
     }
 
-    /// Waits for `words` on the console. `also` is asked each time; its error ends the
-    /// wait.
+    fn guest(&mut self) -> Result<&mut Guest> {
+        let name = &self.name;
+        self.guest
+            .as_mut()
+            .with_context(|| format!("{name} is not switched on"))
+    }
+
+    /// What the console has shown since the last power-on.
+    pub(super) fn console(&self) -> Result<String> {
+        self.guest
+            .as_ref()
+            .map_or(Ok(String::new()), Guest::console)
+    }
+
+    /// See [`Guest::type_line`].
+    pub(super) fn type_line(&mut self, line: &str) -> Result<()> {
+        self.guest()?.type_line(line)
+    }
+
+    /// See [`Guest::wait_for`].
     pub(super) fn wait_for(
         &mut self,
         words: &str,
         limit: Duration,
-        mut also: impl FnMut() -> Result<()>,
+        also: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            host::check_interrupt()?;
-            if self.console()?.contains(words) {
-                return Ok(());
-            }
-            let off = match &mut self.qemu {
-                Some(qemu) => qemu.ended()?.is_some(),
-                None => true,
-            };
-            if off && !self.console()?.contains(words) {
-                bail!(
-                    "{} went off before {words:?}: {}",
-                    self.name,
-                    self.last_words()
-                );
-            }
-            also().with_context(|| format!("{}: waiting for {words:?}", self.name))?;
-            if start.elapsed() >= limit {
-                let seconds = limit.as_secs();
-                bail!(
-                    "{}: no {words:?} in {seconds} s: {}",
-                    self.name,
-                    self.last_words()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        self.guest()?.wait_for(words, limit, also)
     }
 
-    /// Waits until the node asks for a reboot.
+    /// See [`Guest::wait_for_reboot`].
     pub(super) fn wait_for_reboot(&mut self, limit: Duration) -> Result<()> {
-        let last = self.last_words();
-        match &mut self.qemu {
-            None => bail!("{} is not switched on", self.name),
-            Some(qemu) => qemu
-                .wait_success(limit)
-                .with_context(|| format!("{} did not ask for a reboot: {last}", self.name)),
-        }
-    }
-
-    fn last_words(&self) -> String {
-        last_lines(&self.console, 8)
+        self.guest()?.wait_for_reboot(limit)
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::ip;
+use super::models::Nic;
 
 /// The address of the boot server and the golden node, as in the manual's examples.
 pub(super) const SERVER: &str = "10.0.1.253";
@@ -100,6 +101,18 @@ pub(super) fn node_address(number: usize) -> String {
 /// The hardware address of node `number`, counted from 1.
 pub(super) fn node_mac(number: usize) -> String {
     format!("52:54:00:67:72:{number:02x}")
+}
+
+/// QEMU's arguments for a card of this model on tap `number`, counted from 1; with
+/// `order` its place in the boot order.
+pub(super) fn card(model: &Nic, number: usize, order: Option<u32>) -> Vec<String> {
+    let (net, tap) = (format!("net{number}"), tap(number));
+    let mut arguments = vec![
+        "-netdev".to_owned(),
+        format!("tap,id={net},ifname={tap},script=no,downscript=no"),
+    ];
+    arguments.extend(model.arguments(&net, &node_mac(number), order));
+    arguments
 }
 
 /// Ends what runs in the namespace `name` and removes it; for namespaces of the lab

@@ -68,7 +68,8 @@ impl Process {
         )
     }
 
-    fn last_words(&self) -> String {
+    /// The end of what it printed, and where all of it is.
+    pub(super) fn last_words(&self) -> String {
         last_lines(&self.log, 6)
     }
 }

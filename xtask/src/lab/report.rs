@@ -25,6 +25,15 @@ impl Report {
         self.nodes.insert(node.to_owned(), marks);
     }
 
+    /// When the last node passed a milestone, in seconds after kernel start.
+    pub(super) fn slowest(&self, milestone: Milestone) -> Option<f64> {
+        let times = self.nodes.values().flatten();
+        times
+            .filter(|(m, _)| *m == milestone)
+            .map(|(_, seconds)| *seconds)
+            .reduce(f64::max)
+    }
+
     /// Prints both tables.
     pub(super) fn print(&self) {
         println!("\nphase                                             seconds");
