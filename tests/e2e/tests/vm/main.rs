@@ -1,5 +1,6 @@
 //! Stories in virtual machines. Each trial is one sentence about what a person sees.
 
+mod cards;
 mod clone;
 mod images;
 mod mounted;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     trials.extend(ramdisk::trials());
     trials.extend(mounted::trials());
     trials.extend(web::trials());
+    trials.extend(cards::trials());
     trials.extend(clone::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
