@@ -110,7 +110,7 @@ fn system(work: &Path) -> Result<PathBuf> {
 fn grub_config() -> String {
     format!(
         "serial --unit=0 --speed=115200\nterminal_output serial\n\
-         linux /vmlinuz root=UUID={ROOT_UUID} ro console=tty0 console=ttyS0\n\
+         linux /vmlinuz root=UUID={ROOT_UUID} ro console=tty0 console=ttyS0 no_timer_check\n\
          initrd /initrd.img\nboot\n"
     )
 }
