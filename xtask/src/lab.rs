@@ -199,14 +199,14 @@ fn several(options: &Options, shared: &Shared, cases: &[Case]) -> Result<()> {
             case: *case,
             stage2: report.slowest(Milestone::Stage2Running),
             seconds: start.elapsed().as_secs_f64(),
-            failure: done.err().map(|error| format!("{error:#}")),
+            reached: done.map_err(|error| format!("{error:#}")),
         });
     }
-    let table = case::table(&rows, options.until);
+    let table = case::table(&rows);
     let file = shared.run.join("table");
     std::fs::write(&file, &table).with_context(|| format!("writing {}", file.display()))?;
     print!("\n{table}");
-    match rows.iter().filter(|row| row.failure.is_some()).count() {
+    match rows.iter().filter(|row| row.reached.is_err()).count() {
         0 => Ok(()),
         failed => bail!("{failed} of {} failed", rows.len()),
     }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::Until;
 use super::models::{DISKS, Disk, NICS, Nic};
 
 /// One path: all its nodes have this card and this controller.
@@ -44,12 +43,12 @@ pub(super) struct Row {
     pub(super) stage2: Option<f64>,
     /// From power-on to the end, by this machine's clock.
     pub(super) seconds: f64,
-    /// Why it did not reach what it should.
-    pub(super) failure: Option<String>,
+    /// How far it came, or why no further.
+    pub(super) reached: Result<&'static str, String>,
 }
 
 /// A line for each case.
-pub(super) fn table(rows: &[Row], until: Until) -> String {
+pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
         "{:<31} {:<31} {:<23} {:<7} {:<7} {:>7} {:>7}\n",
         "card", "disk controller", "drivers", "boot", "reached", "stage 2", "seconds"
@@ -57,10 +56,7 @@ pub(super) fn table(rows: &[Row], until: Until) -> String {
     for row in rows {
         let Case { nic, disk } = row.case;
         let stage2 = row.stage2.map_or("-".into(), |s| format!("{s:.1}"));
-        let reached = match &row.failure {
-            None => until.name(),
-            Some(_) => "failed",
-        };
+        let reached = row.reached.as_ref().map_or("failed", |reached| *reached);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -73,7 +69,15 @@ pub(super) fn table(rows: &[Row], until: Until) -> String {
         );
     }
     for row in rows {
-        if let Some(failure) = &row.failure {
+        if let (Some(file), Ok("named")) = (row.case.nic.firmware, &row.reached) {
+            let _ = writeln!(
+                text,
+                "named: {} needs the firmware {file}, which is not free and not in these images; \
+                 its console says so",
+                row.case.nic.name
+            );
+        }
+        if let Err(failure) = &row.reached {
             let _ = writeln!(
                 text,
                 "failed: {} with {}: {failure}",
@@ -121,16 +125,16 @@ mod tests {
                 case: cases(&[], &[])[0],
                 stage2: Some(12.34),
                 seconds: 56.7,
-                failure: None,
+                reached: Ok("stage2"),
             },
             Row {
                 case: cases(&[parse_nics("tulip").unwrap()], &[])[0],
                 stage2: None,
                 seconds: 400.0,
-                failure: Some("no \"# \" in 400 s".into()),
+                reached: Err("no \"# \" in 400 s".into()),
             },
         ];
-        let text = table(&rows, Until::Stage2);
+        let text = table(&rows);
         let lines: Vec<&str> = text.lines().collect();
         assert!(
             lines[1].ends_with("PXE     stage2     12.3      57"),

@@ -16,6 +16,8 @@ pub(crate) struct Nic {
     /// Whether `ipxe-qemu` has a PXE ROM for it. Without one the kernel is started
     /// directly.
     pub(crate) has_rom: bool,
+    /// What the driver needs from `/lib/firmware`, and is not free.
+    pub(crate) firmware: Option<&'static str>,
 }
 
 /// A disk controller with one disk.
@@ -54,6 +56,7 @@ const fn card(name: &'static str, driver: &'static str, has_rom: bool) -> Nic {
         name,
         driver,
         has_rom,
+        firmware: None,
     }
 }
 
@@ -84,7 +87,11 @@ pub(crate) const NICS: &[Nic] = &[
     card("ne2k_pci", "ne2k_pci", true),
     card("pcnet", "pcnet32", true),
     card("i82550", "e100", true),
-    card("i82551", "e100", true),
+    Nic {
+        // Linux, drivers/net/ethernet/intel/e100.c: of revisions F and 10 only.
+        firmware: Some("e100/d102e_ucode.bin"),
+        ..card("i82551", "e100", true)
+    },
     card("i82557a", "e100", true),
     card("i82557b", "e100", true),
     card("i82557c", "e100", true),

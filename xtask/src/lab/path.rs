@@ -73,13 +73,19 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Runs the path as far as it is wanted. What is known of a path that fails is in the
-    /// report as well.
-    pub(super) fn run(&mut self, report: &mut Report) -> Result<()> {
+    /// Runs the path as far as it is wanted, and says how far it came. What is known of a
+    /// path that fails is in the report as well.
+    pub(super) fn run(&mut self, report: &mut Report) -> Result<&'static str> {
         println!("consoles: {}", self.run.join("*.console").display());
+        if let Some(file) = self.missing_firmware() {
+            self.power_on("rescue", Some(Label::Rescue))?;
+            self.wait_for_the_firmwares_name(file)?;
+            return Ok("named");
+        }
         if self.options.until == Until::Stage2 {
             self.power_on("rescue", Some(Label::Rescue))?;
-            return self.look(report);
+            self.look(report)?;
+            return Ok(self.options.until.name());
         }
         self.power_on("clone", Some(Label::HttpDolly))?;
         let mut server = self.start_dolly_server()?;
@@ -90,6 +96,26 @@ impl<'a> Lab<'a> {
             self.boot_server.set_default(Label::Local)?;
             self.power_on("local", None)?;
             self.wait_for_login(report)?;
+        }
+        Ok(self.options.until.name())
+    }
+
+    /// Firmware that the card needs and the images do not have.
+    fn missing_firmware(&self) -> Option<&'static str> {
+        let file = self.case.nic.firmware?;
+        let inside = std::fs::read_to_string(self.shared.images.join("image.json"));
+        (!inside.unwrap_or_default().contains(file)).then_some(file)
+    }
+
+    /// Without its firmware such a card is of no use, and the console has to say so.
+    fn wait_for_the_firmwares_name(&mut self, file: &str) -> Result<()> {
+        for node in &mut self.nodes {
+            node.wait_for(
+                &format!("wants the firmware {file}, not in this image"),
+                TO_RING,
+                || Ok(()),
+            )?;
+            println!("{}: its card wants the firmware {file}", node.name());
         }
         Ok(())
     }

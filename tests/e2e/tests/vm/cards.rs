@@ -36,7 +36,8 @@ const CARDS: &[(&str, &str)] = &[
 ];
 
 /// QEMU's controllers, each with the disk on it (`DISK` is its drive), and the name that
-/// the driver has in sysfs.
+/// the driver has in sysfs. Not in this company: mptsas1068, whose interrupt nobody takes
+/// for his, and am53c974, whose driver breaks when it shares such a one.
 const CONTROLLERS: &[(&str, &str, &str)] = &[
     ("", "ide-hd,bus=ide.0,drive=DISK", "ata_piix"),
     ("ich9-ahci,id=a", "ide-hd,bus=a.0,drive=DISK", "ahci"),
@@ -48,9 +49,7 @@ const CONTROLLERS: &[(&str, &str, &str)] = &[
     ),
     ("lsi53c895a,id=c", "scsi-hd,bus=c.0,drive=DISK", "sym53c8xx"),
     ("megasas,id=d", "scsi-hd,bus=d.0,drive=DISK", "megaraid_sas"),
-    ("mptsas1068,id=e", "scsi-hd,bus=e.0,drive=DISK", "mptsas"),
     ("pvscsi,id=f", "scsi-hd,bus=f.0,drive=DISK", "vmw_pvscsi"),
-    ("am53c974,id=g", "scsi-hd,bus=g.0,drive=DISK", "am53c974"),
     ("", "usb-storage,bus=usb.0,drive=DISK", "usb-storage"),
     (
         "usb-uas,bus=usb.0,id=h",
