@@ -56,6 +56,9 @@ pub(super) fn run(options: &Boot) -> Result<()> {
     same_kernel(&images, &golden.kernel)?;
     let folder = workspace::target().join("bench");
     let scratch = folder.join("run");
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).with_context(|| format!("emptying {}", scratch.display()))?;
+    }
     fs::create_dir_all(&scratch).with_context(|| format!("making {}", scratch.display()))?;
     let initrd = scratch.join("debian.initrd");
     fs::write(&initrd, debian(&golden.initrd)?)

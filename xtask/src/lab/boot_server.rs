@@ -105,11 +105,8 @@ impl BootServer {
 fn place(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().unwrap_or(to);
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    // Nobody writes to these, so a second name is as good as a copy, where it can be.
-    if std::fs::hard_link(from, to).is_err() {
-        std::fs::copy(from, to)
-            .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-    }
+    std::fs::copy(from, to)
+        .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     Ok(())
 }
 
