@@ -10,7 +10,8 @@ use goldring_builder::image::{self, Options as Build};
 use goldring_builder::progress::Progress;
 use goldring_builder::report;
 
-use crate::{programs, workspace};
+use crate::programs::{self, Https};
+use crate::workspace;
 
 /// What the images are made of.
 #[derive(clap::Args, Debug)]
@@ -73,7 +74,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let root = workspace::root();
     let progress = Progress::new();
     progress.step("building init and goldring");
-    let programs = programs::build(&root, options.ca.is_some())?;
+    let https = match &options.ca {
+        Some(_) => Https::With,
+        None => Https::Without,
+    };
+    let programs = programs::build(&root, https)?;
     let out = match &options.out {
         Some(folder) => std::path::absolute(folder)?,
         None => workspace::target().join("images"),

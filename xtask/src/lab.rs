@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use goldring_contract::sentences::Milestone;
 
-use crate::{host, programs, workspace};
+use crate::programs::{self, Https};
+use crate::{host, workspace};
 
 mod boot_server;
 mod case;
@@ -149,7 +150,7 @@ impl Shared {
             Until::Stage2 => (None, None),
             Until::Clone | Until::Login => (
                 Some(golden::make(work)?.disk),
-                Some(programs::build(&workspace::root())?.agent),
+                Some(programs::build(&workspace::root(), Https::Without)?.agent),
             ),
         };
         let run = work.join("run");

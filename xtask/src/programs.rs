@@ -15,12 +15,21 @@ const PROFILE: &str = "image";
 /// What gives both https.
 const HTTPS: [&str; 2] = ["--features", "goldring-init/https,goldring-agent/https"];
 
+/// Whether the programs speak https.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Https {
+    /// Yes; they are larger by it.
+    With,
+    /// No.
+    Without,
+}
+
 /// Builds both, with https or without, and says where they are. Cargo itself sees when
 /// there is nothing to do.
 ///
 /// # Errors
 /// They do not compile.
-pub(crate) fn build(root: &Path, https: bool) -> Result<Programs> {
+pub(crate) fn build(root: &Path, https: Https) -> Result<Programs> {
     let folder = root.join("target/static");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
@@ -37,7 +46,7 @@ pub(crate) fn build(root: &Path, https: bool) -> Result<Programs> {
         .arg("--target-dir")
         .arg(&folder)
         .args(["--package", "goldring-init", "--package", "goldring-agent"])
-        .args(HTTPS.iter().filter(|_| https))
+        .args(HTTPS.iter().filter(|_| https == Https::With))
         .env("CARGO_ENCODED_RUSTFLAGS", flags(root)?.join("\x1f"))
         .env_remove("RUSTFLAGS")
         .status()

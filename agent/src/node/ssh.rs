@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn the_console_says_how_to_log_in() {
         let network = Network {
-            address: Some(Ipv4Addr::new(10, 0, 1, 31)),
+            address: Some(Ipv4Addr::new(10, 0, 1, 31).into()),
             ..Network::default()
         };
         assert_eq!(

@@ -2,8 +2,8 @@
 //! and give bytes, deadlines and events. No sockets, no clock, no threads.
 
 pub mod arp;
-pub mod dhcp6;
 pub mod dhcp;
+pub mod dhcp6;
 pub mod dolly;
 pub mod router;
 pub mod ssh_key;
