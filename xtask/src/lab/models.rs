@@ -39,6 +39,8 @@ enum Plug {
     Itself,
     /// A SCSI controller.
     Scsi,
+    /// A SAS controller, whose disks need a name of their own to be seen.
+    Sas,
     /// The IDE controller that the machine has anyway.
     Ide,
     /// A SATA controller.
@@ -50,6 +52,9 @@ enum Plug {
     /// A card in a reader.
     SdCard,
 }
+
+/// A World Wide Name of the kind that vendors give, for the one SAS disk of a machine.
+const WWN: &str = "0x5000c50015ea71ac";
 
 const fn card(name: &'static str, driver: &'static str, has_rom: bool) -> Nic {
     Nic {
@@ -143,7 +148,7 @@ pub(crate) const DISKS: &[Disk] = &[
     controller("lsi53c895a", "sym53c8xx", "/dev/sda", Plug::Scsi),
     controller("megasas", "megaraid_sas", "/dev/sda", Plug::Scsi),
     controller("megasas-gen2", "megaraid_sas", "/dev/sda", Plug::Scsi),
-    controller("mptsas1068", "mptsas", "/dev/sda", Plug::Scsi),
+    controller("mptsas1068", "mptsas", "/dev/sda", Plug::Sas),
     controller("pvscsi", "vmw_pvscsi", "/dev/sda", Plug::Scsi),
     controller("am53c974", "am53c974", "/dev/sda", Plug::Scsi),
     controller("dc390", "am53c974", "/dev/sda", Plug::Scsi),
@@ -215,6 +220,10 @@ impl Disk {
             Plug::Scsi => vec![
                 format!("{name},id={hub}"),
                 format!("scsi-hd,bus={hub}.0,drive={drive}{order}"),
+            ],
+            Plug::Sas => vec![
+                format!("{name},id={hub}"),
+                format!("scsi-hd,bus={hub}.0,drive={drive},wwn={WWN}{order}"),
             ],
             Plug::Ide => vec![format!("ide-hd,bus=ide.0,drive={drive}{order}")],
             Plug::Sata => vec![
