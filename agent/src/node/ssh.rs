@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
@@ -24,6 +24,10 @@ const KEY_MAKER: &str = "/usr/bin/dropbearkey";
 const HOST_KEY: &str = "/run/goldring/ssh_host_key";
 /// What the server says.
 const LOG: &str = "/run/goldring/ssh.log";
+/// Where it listens.
+const PORT: u16 = 22;
+/// How long it may take to listen, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Pauses between two tries to get the key; the last one is kept.
 const PAUSES: [u64; 6] = [1, 2, 4, 8, 16, 30];
 
@@ -86,17 +90,45 @@ fn run(root: &Root, network: &Network, keys: &[String]) -> anyhow::Result<()> {
     let fingerprint = host_key(root).context("making the key of this computer")?;
     loop {
         let mut server = server(root).with_context(|| format!("starting {SERVER}"))?;
-        // A server that cannot live ends at once.
-        thread::sleep(Duration::from_millis(500));
+        wait_until_it_listens(root, &mut server)?;
+        say(&welcome(network, keys.len(), &fingerprint));
+        let status = server.wait()?;
+        say(&format!("{SERVER} ended ({status}); starting it again"));
+    }
+}
+
+/// Nobody shall be told to log in before that works.
+fn wait_until_it_listens(root: &Root, server: &mut Child) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
         if let Some(status) = server.try_wait()? {
             let log = fs::read_to_string(root.join(LOG)).unwrap_or_default();
             let last = log.lines().last().unwrap_or_default();
             bail!("{SERVER} ends at once ({status}): {last}");
         }
-        say(&welcome(network, keys.len(), &fingerprint));
-        let status = server.wait()?;
-        say(&format!("{SERVER} ended ({status}); starting it again"));
+        let listens = ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+            is_listened_on(
+                &fs::read_to_string(root.join(table)).unwrap_or_default(),
+                PORT,
+            )
+        });
+        if listens {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(100));
     }
+    bail!("{SERVER} does not listen on port {PORT} after {PATIENCE:?}; see {LOG}")
+}
+
+/// Whether somebody listens on `port`, from `/proc/net/tcp` (proc(5)): local address and
+/// port in hexadecimal stand second, the state fourth, 0A is listening.
+fn is_listened_on(table: &str, port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    table.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let local = words.next().unwrap_or_default();
+        local.ends_with(&port) && words.nth(1) == Some("0A")
+    })
 }
 
 /// How to log in, in one line.
@@ -160,7 +192,7 @@ fn server(root: &Root) -> io::Result<Child> {
     command
         .args(["-F", "-E", "-s", "-g", "-r"])
         .arg(root.join(HOST_KEY))
-        .args(["-p", "22", "-P"])
+        .args(["-p", &PORT.to_string(), "-P"])
         .arg(root.join("/run/goldring/ssh.pid"))
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin")
@@ -232,6 +264,16 @@ mod tests {
         assert_eq!(host_key(&root).unwrap(), "SHA256:abc");
         let calls = fs::read_to_string(root.join("/usr/bin/calls")).unwrap();
         assert_eq!(calls.matches("-t ed25519").count(), 1, "{calls}");
+    }
+
+    #[test]
+    fn a_listening_port_is_seen() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n   \
+            0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000\n   \
+            1: 0100007F:0017 0100007F:0016 01 00000000:00000000 00:00000000\n";
+        assert!(is_listened_on(table, 22));
+        assert!(!is_listened_on(table, 23));
+        assert!(!is_listened_on("", 22) && !is_listened_on("\n0:\n0: :0016\n", 22));
     }
 
     #[test]
