@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use goldring_contract::paths::STAGE2_ON_SERVER;
 
 use super::network::{self, Network};
@@ -103,6 +103,10 @@ impl BootServer {
 }
 
 fn place(from: &Path, to: &Path) -> Result<()> {
+    // A boot loader of no bytes is loaded, and then nothing happens for ever.
+    if std::fs::metadata(from).is_ok_and(|file| file.len() == 0) {
+        bail!("{} is empty; install its package again", from.display());
+    }
     let folder = to.parent().unwrap_or(to);
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     std::fs::copy(from, to)
