@@ -1,9 +1,10 @@
 //! `cargo xtask lab`: the whole path with virtual machines, as the old manual tells
 //! it. Nodes boot by PXE, fetch stage 2, are cloned, and start from their own disks.
 
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use goldring_contract::sentences::Milestone;
@@ -233,18 +234,28 @@ pub(crate) fn prepare_host(install: bool) -> Result<()> {
     }
 }
 
-/// One lab at a time: the golden disk and the folder of the run are shared.
+/// One lab at a time: the golden disk and the folder of the run are shared. Waits for
+/// the other one's end.
 pub(crate) fn lock(work: &Path) -> Result<std::fs::File> {
     std::fs::create_dir_all(work).with_context(|| format!("making {}", work.display()))?;
     let path = work.join("lock");
     let file =
         std::fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => bail!(
-            "another lab is running (it holds {}); wait for its end",
-            path.display()
-        ),
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", path.display()));
+            }
+        }
+        if !std::mem::replace(&mut said, true) {
+            let path = path.display();
+            eprintln!("another lab is running (it holds {path}); waiting for its end");
+        }
+        host::check_interrupt()?;
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 
@@ -267,7 +278,6 @@ pub(crate) fn images(folder: Option<&Path>) -> Result<PathBuf> {
 /// Only the golden disk, for stories that are not about cloning it.
 pub(crate) fn golden_disk() -> Result<()> {
     let work = workspace::target().join("lab");
-    std::fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let _lock = lock(&work)?;
     println!("{}", golden::make(&work)?.disk.display());
     Ok(())
