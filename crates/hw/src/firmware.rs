@@ -49,7 +49,7 @@ mod tests {
     fn both_kernels_words_are_understood() {
         let messages = [
             "tg3 0000:02:00.0: firmware: failed to load tigon/tg3_tso.bin (-2)",
-            "firmware_class: See https://wiki.debian.org/Firmware for information",
+            "firmware_class: See the manual for information",
             "tg3 0000:02:00.0: Direct firmware load for tigon/tg3_tso.bin failed with error -2",
             "e100 0000:00:03.0: Direct firmware load for e100/d101m_ucode.bin failed with error -12",
             "e100: firmware: failed to load x",
