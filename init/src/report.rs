@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use goldring_contract::bootargs::Syslog;
+use goldring_contract::bootargs::{Syslog, host_of};
 use goldring_contract::limits::SYSLOG_PORT;
 use goldring_wire::syslog::{Message, Severity};
 
@@ -85,19 +85,8 @@ fn aim(ctx: &Ctx) -> Aim {
     }
     let automatic = ctx.args.automatic.as_ref();
     let server = automatic.and_then(|automatic| automatic.server.as_deref());
-    let boot = ctx.boot_server.as_deref().or(server.map(without_port));
+    let boot = ctx.boot_server.as_deref().or(server).map(host_of);
     to(boot.map(str::to_owned).into_iter().collect(), SYSLOG_PORT)
-}
-
-/// The host of `HOST` or `HOST:PORT`; what has more colons is an IPv6 address.
-fn without_port(server: &str) -> &str {
-    if let Some(inside) = server.strip_prefix('[') {
-        return inside.split(']').next().unwrap_or(inside);
-    }
-    match server.split_once(':') {
-        Some((host, rest)) if !rest.contains(':') => host,
-        _ => server,
-    }
 }
 
 /// Learns from the network step who this node is and who hears of it. A name is looked up
@@ -223,8 +212,11 @@ mod tests {
         };
         let mut known = ctx("automatic=method:http,server:10.0.1.1:8080");
         assert_eq!(aimed(&known), ("10.0.1.1".to_owned(), 514));
-        known.boot_server = Some("boot.lan".to_owned());
-        assert_eq!(aimed(&known), ("boot.lan".to_owned(), 514));
+        let url = ctx("automatic=method:http,server:http://boot.lan:8080/pub");
+        assert_eq!(aimed(&url), ("boot.lan".to_owned(), 514));
+        // As DHCPv6 gives it.
+        known.boot_server = Some("[2001:db8::1]:8080".to_owned());
+        assert_eq!(aimed(&known), ("2001:db8::1".to_owned(), 514));
         known.log_servers = vec![[10, 0, 1, 7].into(), [10, 0, 1, 8].into()];
         assert_eq!(aimed(&known), ("10.0.1.7 10.0.1.8".to_owned(), 514));
         known.args.syslog = ctx("syslog=log.lan:5140").args.syslog;
@@ -232,21 +224,6 @@ mod tests {
         known.args.syslog = Some(Syslog::Off);
         assert_eq!(aimed(&known).0, "");
         assert_eq!(aimed(&ctx("automatic=method:dolly")).0, "");
-    }
-
-    #[test]
-    fn a_server_may_have_a_port() {
-        for (server, host) in [
-            ("h", "h"),
-            ("h:80", "h"),
-            ("fe80::1", "fe80::1"),
-            ("[fe80::1]:80", "fe80::1"),
-            ("[fe80::1]", "fe80::1"),
-            ("[", ""),
-            ("", ""),
-        ] {
-            assert_eq!(without_port(server), host, "{server:?}");
-        }
     }
 
     #[test]

@@ -161,6 +161,28 @@ fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// The host of a server as people and DHCP write it: `HOST`, `HOST:PORT`, an IPv6 address
+/// with or without brackets, or a whole URL. What more colons than one stand in without
+/// brackets is an IPv6 address.
+///
+/// ```
+/// use goldring_contract::bootargs::host_of;
+/// assert_eq!(host_of("https://boot.lan:8443/pub"), "boot.lan");
+/// assert_eq!(host_of("[2001:db8::1]:8080"), "2001:db8::1");
+/// ```
+pub fn host_of(server: &str) -> &str {
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let place = rest.split('/').next().unwrap_or_default();
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    if let Some(inside) = place.strip_prefix('[') {
+        return inside.split(']').next().unwrap_or(inside);
+    }
+    match place.split_once(':') {
+        Some((host, port)) if !port.contains(':') => host,
+        _ => place,
+    }
+}
+
 /// What a person typed, cut so that a console line stays a line.
 fn shown(text: &str) -> String {
     if text.chars().count() <= 40 {

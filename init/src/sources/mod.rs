@@ -12,7 +12,7 @@ mod web;
 
 use std::path::PathBuf;
 
-use goldring_contract::bootargs::Method;
+use goldring_contract::bootargs::{Method, host_of};
 use goldring_transfer::remote::Scheme;
 
 use crate::ctx::Ctx;
@@ -58,8 +58,18 @@ fn later(method: Method) -> Fate {
 
 /// The server of `server:`, or the boot server that DHCP named.
 fn server(ctx: &Ctx) -> Result<&str, Fate> {
-    let named = ctx.automatic()?.server.as_deref();
-    named
-        .or(ctx.boot_server.as_deref())
+    let automatic = ctx.automatic()?;
+    // DHCPv6 names the port of a web server with it.
+    let boot_server = ctx
+        .boot_server
+        .as_deref()
+        .map(|server| match automatic.method {
+            Method::Http => server,
+            _ => host_of(server),
+        });
+    automatic
+        .server
+        .as_deref()
+        .or(boot_server)
         .ok_or_else(|| Fate::reboot("no server: DHCP named none; add server:ADDRESS to automatic="))
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use goldring_contract::bootargs::{Addressing, Automatic, Method};
+use goldring_contract::bootargs::{Addressing, Automatic, Method, host_of};
 use goldring_contract::limits::CARRIER_WAIT;
 use goldring_contract::sentences::Milestone;
 use goldring_contract::{Root, paths};
@@ -212,22 +212,19 @@ fn got_ipv6(ctx: &mut Ctx, automatic: &Automatic, got: Got) {
 
 /// Whether `server:` is an IPv6 address, so that IPv4 would be of no use.
 fn names_ipv6(automatic: &Automatic) -> bool {
-    let server = server(automatic);
-    server.starts_with('[') || server.parse::<Ipv6Addr>().is_ok()
+    server(automatic).parse::<Ipv6Addr>().is_ok()
 }
 
 /// Whether IPv6 would do in place of IPv4: not for a server that is an IPv4 address, and not
 /// for rings, which speak IPv4.
 fn takes_ipv6(automatic: &Automatic) -> bool {
-    let host = server(automatic).split(':').next().unwrap_or_default();
-    host.parse::<Ipv4Addr>().is_err() && !matches!(automatic.method, Method::Dolly | Method::Ka)
+    let is_ipv4 = server(automatic).parse::<Ipv4Addr>().is_ok();
+    !is_ipv4 && !matches!(automatic.method, Method::Dolly | Method::Ka)
 }
 
-/// What `server:` says, without the scheme and the path that it may have.
+/// The host of `server:`; empty when none was written.
 fn server(automatic: &Automatic) -> &str {
-    let server = automatic.server.as_deref().unwrap_or_default();
-    let server = server.split_once("://").map_or(server, |(_, rest)| rest);
-    server.split('/').next().unwrap_or_default()
+    automatic.server.as_deref().map_or("", host_of)
 }
 
 fn by_dhcp4(ctx: &mut Ctx, card: &Link, automatic: &Automatic) -> Result<(), Fate> {

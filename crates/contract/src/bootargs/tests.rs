@@ -397,3 +397,24 @@ fn who_may_have_a_shell_and_who_hears_of_the_node() {
         "syslog=host:port makes no sense; write syslog= and: HOST, HOST:PORT or off"
     );
 }
+
+#[test]
+fn a_server_has_a_host_however_it_is_written() {
+    for (server, host) in [
+        ("h", "h"),
+        ("h:80", "h"),
+        ("10.0.1.1:8080", "10.0.1.1"),
+        ("fe80::1", "fe80::1"),
+        ("[fe80::1]:80", "fe80::1"),
+        ("[fe80::1]", "fe80::1"),
+        ("http://h", "h"),
+        ("https://h:8443/pub/x", "h"),
+        ("http://[2001:db8::1]:8080/pub", "2001:db8::1"),
+        ("ftp://user:word@h/pub", "h"),
+        ("[", ""),
+        ("://", ""),
+        ("", ""),
+    ] {
+        assert_eq!(host_of(server), host, "{server:?}");
+    }
+}
