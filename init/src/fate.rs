@@ -1,9 +1,9 @@
 //! What an error means for the machine, as a type.
 
-use std::error::Error;
 use std::time::Duration;
 
 use goldring_contract::limits::{REBOOT_COUNTDOWN, REBOOT_COUNTDOWN_LONG};
+pub(crate) use goldring_contract::sentences::chain;
 
 /// Why, in one sentence that says what to do next, and how long it is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,16 +57,4 @@ impl Fate {
             countdown: Duration::ZERO,
         })
     }
-}
-
-/// An error with all its sources on one line, each said once.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
 }

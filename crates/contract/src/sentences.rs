@@ -1,6 +1,7 @@
 //! The console sentences that the manuals promise, word for word, and the marks
 //! that time a boot.
 
+use std::error::Error;
 use std::fmt;
 
 /// `Installing driver X (for "VENDOR|NAME")`, as the old `drvinst` printed it.
@@ -83,4 +84,16 @@ pub fn parse_mark(line: &str) -> Option<(Milestone, f64)> {
     let milestone = Milestone::ALL.into_iter().find(|m| m.to_string() == what)?;
     let seconds = rest.split_once(" s after kernel start")?.0.parse().ok()?;
     Some((milestone, seconds))
+}
+
+/// An error with all its sources on one line, each said once.
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        source = error.source();
+    }
+    line
 }

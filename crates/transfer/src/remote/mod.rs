@@ -13,8 +13,9 @@ use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
 
+use goldring_contract::sentences::chain;
+
 pub use self::problem::RemoteError;
-use self::problem::chain;
 pub use self::url::{Scheme, Url, UrlError};
 
 /// How often in a row the rest of a file is asked for before the fetch fails…

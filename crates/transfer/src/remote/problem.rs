@@ -1,6 +1,5 @@
 //! Why there is no file.
 
-use std::error::Error;
 use std::io;
 
 use super::url::UrlError;
@@ -147,16 +146,4 @@ fn advice(code: u16) -> &'static str {
         500..=599 => "look into the web server's log",
         _ => "the server does not want to send it",
     }
-}
-
-/// An error with all its sources on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
 }
