@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use goldring_contract::Root;
 use goldring_contract::limits::{LAST_SYNC, REBOOT_COUNTDOWN, REBOOT_COUNTDOWN_LONG};
+use goldring_disk::escape::octal;
 use goldring_sys::signals::{Caught, Signals};
 use goldring_sys::{mount, power, process};
 
@@ -187,34 +188,10 @@ fn targets(mounts: &str) -> Vec<PathBuf> {
         .lines()
         .rev()
         .filter_map(|line| line.split(' ').nth(1))
-        .map(unescape)
+        .map(octal)
         .filter(|target| !STAY.contains(&target.as_str()))
         .map(PathBuf::from)
         .collect()
-}
-
-/// `/proc/mounts` writes blank, tab, newline and backslash as three octal digits
-/// (proc_pid_mounts(5)).
-fn unescape(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        plain.push_str(&rest[..at]);
-        let code = rest
-            .get(at + 1..at + 4)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => {
-                plain.push(code.into());
-                rest = &rest[at + 4..];
-            }
-            None => {
-                plain.push('\\');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    plain + rest
 }
 
 #[cfg(test)]
@@ -232,7 +209,6 @@ mod tests {
                 PathBuf::from("/stage2")
             ]
         );
-        assert_eq!(unescape("a\\134b\\zc"), "a\\b\\zc");
         assert!(targets("").is_empty());
     }
 

@@ -1,8 +1,8 @@
 //! The `/etc/fstab` of an installed system: what is to be mounted, and from where, now
 //! that disks may have other names than they had there (fstab(5)).
 
-use crate::lsblk::{self, Device, join_partition, split_partition};
-use crate::users::unescape;
+use crate::escape;
+use crate::lsblk::{Device, join_partition, split_partition};
 
 /// A line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub fn parse(text: &str) -> Vec<Entry> {
         let kind = words.next().unwrap_or("auto");
         let options = words.next().unwrap_or("defaults");
         Some(Entry {
-            spec: unescape(spec),
-            place: unescape(place),
+            spec: escape::octal(spec),
+            place: escape::octal(place),
             kind: kind.to_owned(),
             options: options.split(',').map(str::to_owned).collect(),
         })
@@ -238,7 +238,7 @@ fn tag(spec: &str) -> Option<(&'static str, String)> {
         }
         let rest = spec.strip_prefix("/dev/disk/");
         if let Some(value) = rest.and_then(|r| r.strip_prefix(folder)?.strip_prefix('/')) {
-            return Some((tag, lsblk::unescape(value)));
+            return Some((tag, escape::hexadecimal(value)));
         }
     }
     None

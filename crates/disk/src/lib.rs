@@ -3,6 +3,7 @@
 //! system mounts, and compressed images.
 
 pub mod cloop;
+pub mod escape;
 pub mod fstab;
 pub mod lsblk;
 pub mod member;

@@ -11,6 +11,8 @@ use std::path::Path;
 
 use goldring_contract::Root;
 
+use crate::escape;
+
 /// The arguments with which lsblk tells what [`parse`] reads.
 pub const LSBLK: [&str; 5] = [
     "--pairs",
@@ -70,7 +72,7 @@ impl Device {
                 "ID_PART_TABLE_TYPE" => &mut self.table,
                 _ => continue,
             };
-            *field = unescape(value);
+            *field = escape::hexadecimal(value);
         }
     }
 
@@ -103,7 +105,7 @@ fn parse_line(line: &str) -> Device {
         let Some((value, tail)) = tail.split_once('"') else {
             break;
         };
-        let value = unescape(value);
+        let value = escape::hexadecimal(value);
         match key.trim() {
             "NAME" => device.name = value,
             "KNAME" => device.kernel_name = value,
@@ -115,29 +117,6 @@ fn parse_line(line: &str) -> Device {
         rest = tail;
     }
     device
-}
-
-/// `\x20` and its like, which lsblk writes and udev puts into names of links.
-pub fn unescape(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = tail
-            .strip_prefix(b"x")
-            .and_then(|tail| std::str::from_utf8(tail.get(..2)?).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match (first, code) {
-            (b'\\', Some(byte)) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                out.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// The whole disks that carry a device (`/dev/sda1`, `/dev/dm-0`): its own, or those of
@@ -239,8 +218,6 @@ NAME="/dev/sr0" KNAME="/dev/sr0" TYPE="rom" SIZE="0"
         ] {
             assert_eq!(parse(ugly), [], "{ugly:?}");
         }
-        assert_eq!(unescape(r"\x2"), r"\x2");
-        assert_eq!(unescape(r"a\x5cb\"), r"a\b\");
     }
 
     #[test]

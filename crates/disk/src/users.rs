@@ -8,6 +8,8 @@ use std::path::Path;
 
 use goldring_contract::Root;
 
+use crate::escape;
+
 /// A device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeviceNumber {
@@ -98,8 +100,8 @@ pub fn parse_mountinfo(text: &str) -> Vec<Mount> {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ');
         let number = DeviceNumber::parse(left.nth(2)?)?;
-        let place = unescape(left.nth(1)?);
-        let source = unescape(right.split(' ').nth(1)?);
+        let place = escape::octal(left.nth(1)?);
+        let source = escape::octal(right.split(' ').nth(1)?);
         Some(Mount {
             number,
             place,
@@ -114,31 +116,8 @@ pub fn parse_swaps(text: &str) -> Vec<String> {
     text.lines()
         .skip(1)
         .filter_map(|line| line.split_ascii_whitespace().next())
-        .map(unescape)
+        .map(escape::octal)
         .collect()
-}
-
-/// Reads `\040` and its like (proc(5), fstab(5)).
-pub fn unescape(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal = tail
-            .get(..3)
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (first, octal) {
-            (b'\\', Some(byte)) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                out.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// The device and its partitions: number and name.
@@ -285,6 +264,5 @@ mod tests {
     fn swaps() {
         let text = "Filename\t\t\tType\t\tSize\tUsed\tPriority\n/dev/sda2  partition 1 0 -2\n";
         assert_eq!(parse_swaps(text), ["/dev/sda2"]);
-        assert_eq!(unescape("a\\04"), "a\\04");
     }
 }
