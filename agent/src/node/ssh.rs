@@ -28,6 +28,8 @@ const LOG: &str = "/run/goldring/ssh.log";
 const PORT: u16 = 22;
 /// How long it may take to listen, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Before a server that ended is started again.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Pauses between two tries to get the key; the last one is kept.
 const PAUSES: [u64; 6] = [1, 2, 4, 8, 16, 30];
 
@@ -94,6 +96,8 @@ fn run(root: &Root, network: &Network, keys: &[String]) -> anyhow::Result<()> {
         say(&welcome(network, keys.len(), &fingerprint));
         let status = server.wait()?;
         say(&format!("{SERVER} ended ({status}); starting it again"));
+        // One that never lives long must not fill the console.
+        thread::sleep(AGAIN);
     }
 }
 
