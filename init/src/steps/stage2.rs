@@ -43,12 +43,11 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
         .ok_or_else(|| Fate::reboot("stage 2 was not fetched; please report it with this line"))?;
     let (image, fs) = content::open(ctx, image)?;
     load_modules(ctx, fs);
-    let stage2 = mount(&ctx.root, &image, fs).map_err(|(what, error)| match what {
+    let mut stage2 = mount(&ctx.root, &image, fs).map_err(|(what, error)| match what {
         FILE_SYSTEM => content::broken(&image, fs, &error),
         what => Fate::reboot(format!("mounting stage 2, {what}: {error}")),
     })?;
     check_agent(&ctx.root)?;
-    let mut stage2 = stage2;
     show_kept(ctx, &mut stage2);
     ctx.stage2 = Some(stage2);
     Ok(())
