@@ -5,6 +5,7 @@ pub mod arp;
 pub mod dhcp;
 pub mod dhcp6;
 pub mod dolly;
+pub mod dollyplus;
 pub mod router;
 pub mod ssh_key;
 pub mod syslog;

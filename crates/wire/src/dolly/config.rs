@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::SEGMENT;
 use super::draft::{Draft, Reading};
+use super::values;
 
 /// The longest text that may travel: an old reader gives up at 4096 bytes.
 pub const TEXT_MAX: usize = 4095;
@@ -132,17 +133,7 @@ impl Config {
     /// # Errors
     /// The first fault, also one of the encoding.
     pub fn parse_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse(text),
-            Err(error) => Err(ConfigError {
-                line: 1 + bytes[..error.valid_up_to()]
-                    .iter()
-                    .filter(|b| **b == b'\n')
-                    .count(),
-                complaint: "here is a character that is not UTF-8; write names in plain ASCII"
-                    .to_owned(),
-            }),
-        }
+        Self::parse(values::utf8(bytes)?)
     }
 
     /// Reads what came from a parent. Oddities that old clients accept are accepted:

@@ -25,7 +25,7 @@ pub mod lines;
 pub mod node;
 pub mod server;
 pub mod topology;
-mod values;
+pub(crate) mod values;
 
 use std::time::Duration;
 

@@ -2,24 +2,35 @@
 
 use super::config::{ConfigError, FANOUT_MAX, Networks};
 
-pub(super) type Result<T> = std::result::Result<T, ConfigError>;
+pub(crate) type Result<T> = std::result::Result<T, ConfigError>;
 
-pub(super) fn fault<T>(line: usize, complaint: impl Into<String>) -> Result<T> {
+pub(crate) fn fault<T>(line: usize, complaint: impl Into<String>) -> Result<T> {
     Err(ConfigError {
         line,
         complaint: complaint.into(),
     })
 }
 
+/// A file's bytes as text; the fault names the line that is none.
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).or_else(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        fault(
+            1 + before.iter().filter(|b| **b == b'\n').count(),
+            "here is a character that is not UTF-8; write names in plain ASCII",
+        )
+    })
+}
+
 /// The words of a line without its comment.
-pub(super) fn words_of(line: &str) -> Vec<&str> {
+pub(crate) fn words_of(line: &str) -> Vec<&str> {
     line.split([' ', '\t', '\r'])
         .filter(|word| !word.is_empty())
         .take_while(|word| !word.starts_with('#'))
         .collect()
 }
 
-pub(super) fn number(line: usize, keyword: &str, word: &str, min: u64, max: u64) -> Result<u64> {
+pub(crate) fn number(line: usize, keyword: &str, word: &str, min: u64, max: u64) -> Result<u64> {
     match word.parse::<u64>() {
         Ok(n) if (min..=max).contains(&n) => Ok(n),
         _ => fault(
@@ -83,7 +94,7 @@ pub(super) fn networks(line: usize, keyword: &str, word: &str) -> Result<Network
     })
 }
 
-pub(super) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     if text.chars().count() <= 40 {
         return text.to_owned();
     }
