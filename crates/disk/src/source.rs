@@ -1,7 +1,7 @@
 //! What the golden node reads: a file, partition or disk, or a pipe.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -25,6 +25,8 @@ pub struct Source {
     pub users: Vec<User>,
     position: u64,
     dropped: u64,
+    /// Data is stored up to here, as far as was looked.
+    data_until: u64,
 }
 
 /// An input that cannot be read.
@@ -78,7 +80,49 @@ impl Source {
                 .collect(),
             position: 0,
             dropped: 0,
+            data_until: 0,
         })
+    }
+}
+
+impl Source {
+    /// Goes to this byte.
+    ///
+    /// # Errors
+    /// It is a pipe.
+    pub fn go_to(&mut self, offset: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.position = offset;
+        self.dropped = self.dropped.min(offset);
+        Ok(())
+    }
+
+    /// When nothing is stored at this byte, which then reads as zero: where something is
+    /// again, or the end. `None` when something is stored there, or when the system does
+    /// not know, as on a disk.
+    pub fn hole_at(&mut self, offset: u64) -> Option<u64> {
+        let size = self.size?;
+        if offset < self.data_until {
+            return None;
+        }
+        let back = self.position;
+        let found = match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(data) if data > offset => Some(data),
+            Ok(_) => {
+                let hole = rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Hole(offset));
+                self.data_until = hole.unwrap_or(size);
+                None
+            }
+            // No more data up to the end.
+            Err(rustix::io::Errno::NXIO) => Some(size),
+            Err(_) => {
+                self.data_until = size;
+                None
+            }
+        };
+        // Looking has moved the place where the next byte is read.
+        self.file.seek(SeekFrom::Start(back)).ok()?;
+        found.filter(|end| *end > offset)
     }
 }
 
@@ -108,5 +152,38 @@ impl Read for Source {
             self.dropped = self.position;
         }
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn holes_are_found_without_reading_and_reading_goes_on_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = File::create(&path).unwrap();
+        file.set_len(4 << 20).unwrap();
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        file.write_all_at(&[2; 4096], 2 << 20).unwrap();
+        let mut source = Source::open(&Root::system(), &path).unwrap();
+        assert_eq!(source.hole_at(0), None);
+        let mut bytes = [0; 10];
+        source.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, [1; 10]);
+        match source.hole_at(1 << 20) {
+            Some(end) => assert_eq!(end, 2 << 20),
+            // A file system without holes.
+            None => return,
+        }
+        source.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, [1; 10], "the place was kept");
+        assert_eq!(source.hole_at(3 << 20), Some(4 << 20));
+        source.go_to(2 << 20).unwrap();
+        source.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, [2; 10]);
     }
 }
