@@ -3,6 +3,7 @@
 
 pub mod digest;
 pub mod dolly;
+pub mod dollyplus;
 pub mod fetch;
 pub mod pump;
 pub mod remote;

@@ -12,7 +12,7 @@ mod flowing;
 mod intake;
 mod member;
 mod names;
-mod net;
+pub(crate) mod net;
 pub mod report;
 pub mod server;
 mod waiting;

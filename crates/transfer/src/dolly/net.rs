@@ -14,9 +14,9 @@ const BACKLOG: i32 = 64;
 
 /// Where a node listens.
 #[derive(Debug)]
-pub(super) struct Listeners {
-    pub(super) data: TcpListener,
-    pub(super) control: TcpListener,
+pub(crate) struct Listeners {
+    pub(crate) data: TcpListener,
+    pub(crate) control: TcpListener,
 }
 
 /// Both connections to a neighbour.
@@ -41,7 +41,7 @@ impl Pair {
 ///
 /// # Errors
 /// A port is taken, or the address is not this computer's.
-pub(super) fn listeners(address: Ipv4Addr) -> io::Result<Listeners> {
+pub(crate) fn listeners(address: Ipv4Addr) -> io::Result<Listeners> {
     let open = |port| -> io::Result<_> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
@@ -61,7 +61,7 @@ pub(super) fn listeners(address: Ipv4Addr) -> io::Result<Listeners> {
 
 /// Makes a dead peer or a pulled cable an error after about `stall`, and a full peer
 /// unable to block a small message for ever.
-pub(super) fn tune(stream: &TcpStream, stall: Duration) -> io::Result<()> {
+pub(crate) fn tune(stream: &TcpStream, stall: Duration) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     let at_least = |time: Duration| time.max(Duration::from_secs(1));
@@ -78,7 +78,7 @@ pub(super) fn tune(stream: &TcpStream, stall: Duration) -> io::Result<()> {
 
 /// Waits until one of the descriptors can be read (or has ended), at most `timeout`;
 /// says which.
-pub(super) fn readable<F: std::os::fd::AsFd>(fds: &[F], timeout: Duration) -> Vec<bool> {
+pub(crate) fn readable<F: std::os::fd::AsFd>(fds: &[F], timeout: Duration) -> Vec<bool> {
     let mut polled: Vec<PollFd<'_>> = fds
         .iter()
         .map(|fd| PollFd::new(fd, PollFlags::IN))

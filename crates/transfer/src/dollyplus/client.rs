@@ -1,0 +1,416 @@
+//! `dollyC`: waits for a ring, becomes a member, stores what comes and sends it on.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goldring_wire::dollyplus::cook::Cook;
+use goldring_wire::dollyplus::own::{Kind, Plan, Verdict, Verdicts};
+use goldring_wire::dollyplus::packet::{Command, Entry, last_finished};
+use goldring_wire::dollyplus::window::Limits;
+
+use super::bank::Bank;
+use super::chunk::Codec;
+use super::desk::{Answer, Desk};
+use super::inward::Inward;
+use super::join::{self, Callers, Member, What};
+use super::link::{Trouble, addresses_of, ask, at_most};
+use super::onward::{Mode, Onward};
+use super::report::{Event, Reporter};
+use super::seat::Seat;
+use super::store::{self, Outcome, Slot};
+use super::{PlusError, Timing, abilities};
+use crate::dolly::client::{Size, Store};
+use crate::dolly::net::{self, Listeners};
+
+/// How often a client says that it waits.
+const SAY: Duration = Duration::from_secs(15);
+/// How often the main thread looks around.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the golden node may look at the verdicts on its plan.
+const DECIDE: Duration = Duration::from_secs(120);
+
+/// How a client takes part.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The address to listen on; `0.0.0.0` is all.
+    pub bind: Ipv4Addr,
+    /// How long to wait for a ring; for ever without.
+    pub wait: Option<Duration>,
+    /// How long things may take.
+    pub timing: Timing,
+    /// Unpacks zstd, where it is linked.
+    pub codec: Option<Codec>,
+}
+
+/// A target that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Where it goes.
+    pub output: &'a str,
+    /// How it is unpacked.
+    pub cook: Cook,
+    /// Its bytes as they travel, when that is known.
+    pub size: Option<u64>,
+    /// Nothing will be written: only look.
+    pub dry: bool,
+}
+
+/// Opens a target. The error is one line that says what to do.
+pub type OpenTarget<'a> = &'a mut dyn FnMut(Wanted<'_>) -> Result<Store, String>;
+
+/// What a finished client did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// How many bytes came.
+    pub bytes: u64,
+    /// From the first to the last.
+    pub elapsed: Duration,
+    /// They were compared with the golden node's digest on the way.
+    pub checked: bool,
+    /// The outputs.
+    pub outputs: Vec<String>,
+    /// Nothing was written.
+    pub dry: bool,
+}
+
+/// Takes part in one ring.
+///
+/// # Errors
+/// Nobody came, or the ring ended before everything was stored here.
+pub fn clone(
+    options: &Options,
+    open: OpenTarget<'_>,
+    report: &mut dyn Reporter,
+) -> Result<Done, PlusError> {
+    let address = options.bind;
+    let listen = |source| PlusError::Listen { address, source };
+    let Listeners { data, control } = net::listeners(address).map_err(listen)?;
+    let (events, heard) = mpsc::channel();
+    let seat = Arc::new(Seat::new(abilities(options.codec), events.clone()));
+    let answers: Arc<dyn Answer> = Arc::clone(&seat) as Arc<dyn Answer>;
+    let _desk = Desk::open(control, answers).map_err(listen)?;
+    let deadline = options.wait.map(|wait| Instant::now() + wait);
+    let client = Client {
+        options,
+        seat: &seat,
+        listener: &data,
+        events,
+        heard,
+    };
+    let (member, slots) = client.wait(deadline, open, report)?;
+    client.run(member, slots, report)
+}
+
+struct Client<'a> {
+    options: &'a Options,
+    seat: &'a Arc<Seat>,
+    listener: &'a std::net::TcpListener,
+    events: Sender<Event>,
+    heard: Receiver<Event>,
+}
+
+impl Client<'_> {
+    /// Waits until it is a member of a ring whose targets are open here.
+    fn wait(
+        &self,
+        deadline: Option<Instant>,
+        open: OpenTarget<'_>,
+        report: &mut dyn Reporter,
+    ) -> Result<(Member, Vec<Slot>), PlusError> {
+        let (mut callers, mut say) = (Callers::default(), Instant::now());
+        loop {
+            let now = Instant::now();
+            if now >= say {
+                say = now + SAY;
+                let left = deadline.map(|at| at.saturating_duration_since(now));
+                report.event(Event::Waiting { left });
+            }
+            if deadline.is_some_and(|at| now >= at) {
+                let seconds = self.options.wait.map_or(0, |wait| wait.as_secs());
+                return Err(PlusError::NoServer(seconds));
+            }
+            self.heard.try_iter().for_each(|event| report.event(event));
+            let (up, ring) = match callers.look(self.listener, self.options.timing) {
+                None => continue,
+                Some(Ok(found)) => found,
+                Some(Err((from, trouble))) => {
+                    let (peer, why) = (from.to_string(), trouble.to_string());
+                    report.event(Event::Dropped { peer, why });
+                    continue;
+                }
+            };
+            report.event(Event::Called {
+                server: ring.server().to_owned(),
+                name: ring.name().to_owned(),
+            });
+            let mut tell = |event| report.event(event);
+            let joined = join::join(up, ring, self.options.timing, &mut tell);
+            match joined.and_then(|mut member| {
+                let slots = prepare(&mut member, open)?;
+                Ok((member, slots))
+            }) {
+                Ok(found) => return Ok(found),
+                Err(why) => {
+                    report.event(Event::Note(format!("{why}; waiting for the next ring")));
+                    say = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// The ring, from its first chunk to the farewell.
+    fn run(
+        &self,
+        member: Member,
+        slots: Vec<Slot>,
+        report: &mut dyn Reporter,
+    ) -> Result<Done, PlusError> {
+        let Member {
+            ring,
+            up,
+            down,
+            next,
+            what,
+        } = member;
+        let (mode, limits) = match &what {
+            What::Old(_) => (Mode::Old, Limits::OLD),
+            What::Own(_) => (Mode::Own, Limits::OWN),
+        };
+        let (total, dry) = totals(&what);
+        let outputs: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
+        report.event(Event::Files(entries(&what)));
+        let bank = Arc::new(Bank::new(limits, true, 0));
+        let members = ring
+            .hosts()
+            .iter()
+            .flat_map(|host| addresses_of(&host.name));
+        self.seat.take(&bank, members.collect());
+        self.seat
+            .fed_by(&up)
+            .map_err(|trouble| PlusError::Ring(trouble.to_string()))?;
+        let (me, server) = (ring.name().to_owned(), ring.server().to_owned());
+        let outcome = Outcome::default();
+        let inward = Inward {
+            seat: self.seat,
+            listener: self.listener,
+            bank: &bank,
+            outcome: &outcome,
+            mode,
+            timing: self.options.timing,
+            me: &me,
+            server: &server,
+            files: outputs.len(),
+            pool: Arc::default(),
+            events: self.events.clone(),
+        };
+        let onward = Onward {
+            ring,
+            next,
+            link: Some(down),
+            bank: &bank,
+            mode,
+            timing: self.options.timing,
+            events: self.events.clone(),
+            file: None,
+            missed: 0,
+        };
+        let mut clock = Clock::new(total, mode == Mode::Own);
+        let (taken, last) = thread::scope(|scope| {
+            let (codec, events) = (self.options.codec, self.events.clone());
+            let (bank, outcome) = (&bank, &outcome);
+            let writer = scope.spawn(move || store::run(bank, slots, codec, outcome, &events));
+            let sender = scope.spawn(|| onward.run());
+            let reader = scope.spawn(|| {
+                let taken = inward.run(up);
+                if taken.is_err() {
+                    // What is here still goes on.
+                    bank.close();
+                }
+                taken
+            });
+            while !(writer.is_finished() && sender.is_finished() && reader.is_finished()) {
+                thread::sleep(LOOK);
+                self.heard.try_iter().for_each(|event| report.event(event));
+                clock.tick(bank, report);
+            }
+            let last = sender.join().is_ok_and(|next| next == 0);
+            let crashed = || Err("a thread crashed".to_owned());
+            (reader.join().unwrap_or_else(|_| crashed()), last)
+        });
+        self.heard.try_iter().for_each(|event| report.event(event));
+        if mode == Mode::Old && last && taken.is_ok() {
+            // An old golden node that has left already does not mind.
+            let _ = ask(&server, &Command::Stop(last_finished(&me)));
+        }
+        let done = Done {
+            bytes: bank.level().stored,
+            elapsed: clock.elapsed(),
+            checked: mode == Mode::Own,
+            outputs,
+            dry,
+        };
+        match (taken, outcome.get()) {
+            (Ok(()), _) if dry => Ok(done),
+            (_, Some(Verdict::Complete { .. })) => Ok(done),
+            (_, Some(Verdict::Failed(why))) if !why.ends_with("its end") => {
+                Err(PlusError::Here(why))
+            }
+            (Err(why), _) => Err(PlusError::Ring(why)),
+            (Ok(()), _) => Err(PlusError::Ring("the data ended too early".to_owned())),
+        }
+    }
+}
+
+/// Opens the targets; in a ring of goldring, tells everybody whether that went well and
+/// waits for the golden node's decision.
+fn prepare(member: &mut Member, open: OpenTarget<'_>) -> Result<Vec<Slot>, String> {
+    let plan = match &member.what {
+        What::Old(list) => return old_targets(list.entries.as_slice(), open),
+        What::Own(plan) => plan.clone(),
+    };
+    let opened = own_targets(&plan, open);
+    let mut patience = at_most(DECIDE, "said whether all are willing");
+    let gone = |trouble: Trouble| format!("the computer before this one {trouble}");
+    let body = member.up.own(Kind::Verdicts, &mut patience).map_err(gone)?;
+    let mut verdicts = Verdicts::decode(&body).map_err(|strange| strange.to_string())?;
+    verdicts.add(
+        member.ring.name(),
+        match &opened {
+            Ok(_) => Verdict::Willing,
+            Err(why) => Verdict::Failed(why.clone()),
+        },
+    );
+    let packet = Kind::Verdicts.packet(verdicts.encode().as_bytes());
+    let gone = |trouble: Trouble| format!("the computer behind this one {trouble}");
+    member
+        .down
+        .send(&packet, &[], &mut patience)
+        .map_err(gone)?;
+    opened
+}
+
+fn own_targets(plan: &Plan, open: OpenTarget<'_>) -> Result<Vec<Slot>, String> {
+    let mut slots = Vec::new();
+    for file in &plan.files {
+        slots.push(slot(
+            Wanted {
+                output: &file.output,
+                cook: file.cook,
+                size: file.size,
+                dry: plan.dry,
+            },
+            open,
+        )?);
+    }
+    Ok(slots)
+}
+
+fn old_targets(files: &[Entry], open: OpenTarget<'_>) -> Result<Vec<Slot>, String> {
+    let mut slots = Vec::new();
+    for file in files {
+        let cook = Cook::from_flag(file.flag).ok_or_else(|| {
+            format!(
+                "{} is to be unpacked in a way that is unknown here",
+                file.name
+            )
+        })?;
+        let output = &file.name;
+        let (size, dry) = (None, false);
+        slots.push(slot(
+            Wanted {
+                output,
+                cook,
+                size,
+                dry,
+            },
+            open,
+        )?);
+    }
+    Ok(slots)
+}
+
+fn slot(wanted: Wanted<'_>, open: OpenTarget<'_>) -> Result<Slot, String> {
+    let store = open(wanted)?;
+    if let Some(size) = wanted.size.filter(|_| wanted.cook == Cook::PLAIN) {
+        (store.fits)(Size::Total(size))?;
+    }
+    Ok(Slot {
+        name: store.name,
+        sink: Some(store.sink),
+    })
+}
+
+fn totals(what: &What) -> (Option<u64>, bool) {
+    match what {
+        What::Old(_) => (None, false),
+        What::Own(plan) => (plan.files.iter().map(|file| file.size).sum(), plan.dry),
+    }
+}
+
+fn entries(what: &What) -> Vec<Entry> {
+    match what {
+        What::Old(list) => list.entries.clone(),
+        What::Own(plan) => plan
+            .files
+            .iter()
+            .map(|file| Entry {
+                flag: file.cook.flag(),
+                name: file.output.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// When it began, and what there is to tell of it.
+#[derive(Debug)]
+pub(super) struct Clock {
+    total: Option<u64>,
+    own: bool,
+    started: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+impl Clock {
+    pub(super) fn new(total: Option<u64>, own: bool) -> Self {
+        Self {
+            total,
+            own,
+            started: None,
+            ended: None,
+        }
+    }
+
+    /// Tells how far a client is.
+    fn tick(&mut self, bank: &Bank, report: &mut dyn Reporter) {
+        let level = bank.level();
+        self.look(level.received, level.stored, report);
+    }
+
+    /// `moved` bytes have come, `done` of them are where they belong.
+    pub(super) fn look(&mut self, moved: u64, done: u64, report: &mut dyn Reporter) {
+        if moved == 0 {
+            return;
+        }
+        if self.started.is_none() {
+            self.started = Some(Instant::now());
+            let (total, own) = (self.total, self.own);
+            report.event(Event::Started { total, own });
+        }
+        if self.total != Some(done) {
+            self.ended = None;
+        } else if self.ended.is_none() {
+            self.ended = Some(Instant::now());
+        }
+        report.event(Event::Progress(done, self.total));
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        let end = self.ended.unwrap_or_else(Instant::now);
+        self.started
+            .map(|at| end.duration_since(at))
+            .unwrap_or_default()
+    }
+}

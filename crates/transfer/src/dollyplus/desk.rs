@@ -1,0 +1,103 @@
+//! The control port: single commands, answered while everything else goes on.
+
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use goldring_wire::dollyplus::packet::Command;
+
+use super::link::{Trouble, read_command};
+use crate::dolly::net::readable;
+
+/// How often the desk looks whether it should close.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long a caller may take to say what it wants.
+const HEAR: Duration = Duration::from_secs(3);
+/// The most callers at the same time; more are turned away.
+const CALLERS: usize = 64;
+
+/// Understands commands.
+pub(super) trait Answer: Send + Sync {
+    /// The answer to a command, if it has one.
+    fn answer(&self, command: Command, from: IpAddr) -> Option<Command>;
+    /// Somebody sent something else.
+    fn dropped(&self, from: IpAddr, why: &Trouble);
+}
+
+/// An open desk; closes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Desk {
+    stop: Arc<AtomicBool>,
+}
+
+impl Desk {
+    /// Answers callers in threads of its own.
+    pub(super) fn open(listener: TcpListener, answers: Arc<dyn Answer>) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let callers = Arc::new(AtomicUsize::new(0));
+        let work = move || {
+            while !stopped.load(Ordering::Acquire) {
+                if readable(&[listener.as_fd()], LOOK) != [true] {
+                    continue;
+                }
+                let Ok((stream, from)) = listener.accept() else {
+                    continue;
+                };
+                if callers.fetch_add(1, Ordering::AcqRel) >= CALLERS {
+                    callers.fetch_sub(1, Ordering::AcqRel);
+                    continue;
+                }
+                let (callers, answers) = (Arc::clone(&callers), Arc::clone(&answers));
+                let serve = {
+                    let callers = Arc::clone(&callers);
+                    move || {
+                        serve(stream, from.ip(), answers.as_ref());
+                        callers.fetch_sub(1, Ordering::AcqRel);
+                    }
+                };
+                if thread::Builder::new()
+                    .name("caller".to_owned())
+                    .spawn(serve)
+                    .is_err()
+                {
+                    callers.fetch_sub(1, Ordering::AcqRel);
+                }
+            }
+        };
+        thread::Builder::new().name("desk".to_owned()).spawn(work)?;
+        Ok(Self { stop })
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+fn serve(mut stream: TcpStream, from: IpAddr, answers: &dyn Answer) {
+    let ready = stream
+        .set_nonblocking(false)
+        .and_then(|()| stream.set_read_timeout(Some(HEAR)))
+        .and_then(|()| stream.set_write_timeout(Some(HEAR)));
+    if ready.is_err() {
+        return;
+    }
+    match read_command(&mut stream) {
+        Ok(command) => {
+            if let Some(answer) = answers.answer(command, from) {
+                // Whoever hung up does not want it.
+                let _ = stream.write_all(&answer.encode());
+            }
+        }
+        // A look whether somebody listens here is no reason for a line.
+        Err(Trouble::End) => {}
+        Err(why) => answers.dropped(from, &why),
+    }
+}

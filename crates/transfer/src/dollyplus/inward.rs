@@ -1,0 +1,317 @@
+//! The thread that takes what comes from the computer before this one, and finds another
+//! one when that is gone.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goldring_wire::dollyplus::own::{self, CHUNK_HEAD, Encoding, Verdict, Verdicts};
+use goldring_wire::dollyplus::packet::{Command, Head, Strange};
+
+use super::Timing;
+use super::bank::Bank;
+use super::chunk::{Chunk, Item, Pool};
+use super::link::{Link, Trouble, ask};
+use super::onward::Mode;
+use super::report::Event;
+use super::seat::Seat;
+use super::store::Outcome;
+
+/// How often a client without a neighbour asks whether the golden node is still there.
+const ASK: Duration = Duration::from_secs(5);
+/// So many questions in a row without an answer mean that it is gone.
+const MISSED: u32 = 3;
+/// How long a client without a neighbour waits once it has everything.
+const LINGER: Duration = Duration::from_secs(15);
+/// How often it is looked whether everything is written.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The receiving side of a client.
+#[derive(Debug)]
+pub(super) struct Inward<'a> {
+    pub(super) seat: &'a Seat,
+    pub(super) listener: &'a TcpListener,
+    pub(super) bank: &'a Bank,
+    pub(super) outcome: &'a Outcome,
+    pub(super) mode: Mode,
+    pub(super) timing: Timing,
+    pub(super) me: &'a str,
+    pub(super) server: &'a str,
+    /// How many files come.
+    pub(super) files: usize,
+    pub(super) pool: Arc<Pool>,
+    pub(super) events: Sender<Event>,
+}
+
+/// Where a file is, as an old neighbour counts.
+#[derive(Debug, Default)]
+struct Place {
+    file: u16,
+    chunk: u32,
+    offset: u64,
+}
+
+impl Inward<'_> {
+    /// Takes everything; the bank is closed at the end. The error says why it could not.
+    pub(super) fn run(&self, link: Link) -> Result<(), String> {
+        let mut link = Some(link);
+        let mut place = Place::default();
+        loop {
+            let trouble = match &mut link {
+                Some(current) => match self.take(current, &mut place) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => continue,
+                    Err(End::Trouble(trouble)) => trouble,
+                    Err(End::Over(why)) => return Err(why),
+                },
+                None => Trouble::End,
+            };
+            if let Some(old) = link.take() {
+                old.shut();
+            }
+            if self.bank.is_stopped() {
+                return Err("stopped".to_owned());
+            }
+            let Some(new) = self.wait_for_neighbour(&trouble)? else {
+                return Ok(());
+            };
+            link = Some(new);
+        }
+    }
+
+    /// Takes one packet; whether it was the last one.
+    fn take(&self, link: &mut Link, place: &mut Place) -> Result<bool, End> {
+        while !self.bank.has_room() {
+            if self.bank.is_stopped() || self.seat.is_called() {
+                return Err(End::Trouble(Trouble::End));
+            }
+        }
+        let mut patience = |_| match self.bank.is_stopped() {
+            true => Err(Trouble::Stopped),
+            false => Ok(()),
+        };
+        let head = link.head(&mut patience)?;
+        match (self.mode, head) {
+            (Mode::Own, Head::Own { kind, bytes }) => {
+                let kind = own::Kind::of(kind).map_err(Trouble::from)?;
+                let body = link.body(bytes as usize, &mut patience)?;
+                self.own(link, kind, &body)
+            }
+            (Mode::Old, Head::File(number)) => {
+                if usize::from(number) >= self.files {
+                    let why = "names a file that was not announced";
+                    return Err(Trouble::from(Strange::List(why)).into());
+                }
+                let file = number;
+                *place = Place {
+                    file,
+                    ..Place::default()
+                };
+                self.seat.wants(0);
+                Ok(false)
+            }
+            (Mode::Old, Head::Chunk { last, length }) => self.old(link, place, last, length),
+            (_, other) => {
+                let wanted = "data";
+                let got = other.name();
+                Err(Trouble::from(Strange::Order { got, wanted }).into())
+            }
+        }
+    }
+
+    fn old(
+        &self,
+        link: &mut Link,
+        place: &mut Place,
+        last: bool,
+        length: u32,
+    ) -> Result<bool, End> {
+        let mut patience = |_| match self.bank.is_stopped() {
+            true => Err(Trouble::Stopped),
+            false => Ok(()),
+        };
+        let mut number = [0; 4];
+        link.exact(&mut number, &mut patience)?;
+        let got = u32::from_be_bytes(number);
+        if got != place.chunk {
+            let (got, wanted) = (u64::from(got), u64::from(place.chunk));
+            return Err(Trouble::from(Strange::Gap { got, wanted }).into());
+        }
+        let mut bytes = self.pool.take(length as usize);
+        link.exact(bytes.as_mut(length as usize), &mut patience)?;
+        let about = own::Chunk {
+            sequence: 0,
+            file: place.file,
+            last,
+            encoding: Encoding::Raw,
+            offset: place.offset,
+            length,
+            payload: length,
+            checksum: 0,
+        };
+        place.chunk += 1;
+        place.offset += u64::from(length);
+        self.bank
+            .put(Item::Chunk(Chunk::new(about, got, Some(bytes))));
+        self.seat.wants(place.chunk);
+        let over = last && usize::from(place.file) + 1 == self.files;
+        if over {
+            self.bank.close();
+        }
+        Ok(over)
+    }
+
+    fn own(&self, link: &mut Link, kind: own::Kind, body: &[u8]) -> Result<bool, End> {
+        match kind {
+            own::Kind::Chunk => self.own_chunk(link, body)?,
+            own::Kind::End => self.bank.put(Item::End),
+            own::Kind::Verdicts => {
+                let mut verdicts = Verdicts::decode(body).map_err(Trouble::from)?;
+                verdicts.add(self.me, self.verdict()?);
+                self.bank.put(Item::Verdicts(verdicts));
+            }
+            own::Kind::Bye => {
+                self.bank.put(Item::Bye);
+                self.bank.close();
+                return Ok(true);
+            }
+            own::Kind::Abort => {
+                let why = own::one_line(&String::from_utf8_lossy(body));
+                self.bank.put(Item::Abort(why.clone()));
+                self.bank.close();
+                return Err(End::Over(format!("{} gave up: {why}", self.server)));
+            }
+            own::Kind::Plan => {
+                let (got, wanted) = ("a second plan", "data");
+                return Err(Trouble::from(Strange::Order { got, wanted }).into());
+            }
+        }
+        let wanted = self.bank.wanted();
+        self.seat.wants(u32::try_from(wanted).unwrap_or(u32::MAX));
+        Ok(false)
+    }
+
+    fn own_chunk(&self, link: &mut Link, body: &[u8]) -> Result<(), End> {
+        let Some(head) = body.first_chunk::<CHUNK_HEAD>() else {
+            let why = "has a chunk without its description";
+            return Err(Trouble::from(Strange::List(why)).into());
+        };
+        let about = own::Chunk::decode(head).map_err(Trouble::from)?;
+        let (got, wanted) = (u64::from(about.sequence), self.bank.wanted());
+        if got != wanted {
+            return Err(Trouble::from(Strange::Gap { got, wanted }).into());
+        }
+        let mut patience = |_| match self.bank.is_stopped() {
+            true => Err(Trouble::Stopped),
+            false => Ok(()),
+        };
+        let length = about.payload as usize;
+        let bytes = if length == 0 {
+            None
+        } else {
+            let mut bytes = self.pool.take(length);
+            link.exact(bytes.as_mut(length), &mut patience)?;
+            Some(bytes)
+        };
+        let chunk = Chunk::new(about, 0, bytes);
+        if !chunk.is_intact() {
+            return Err(Trouble::from(Strange::Damaged(got)).into());
+        }
+        self.bank.put(Item::Chunk(chunk));
+        Ok(())
+    }
+
+    /// What this computer has to say, once everything is written and synced.
+    fn verdict(&self) -> Result<Verdict, End> {
+        let start = Instant::now();
+        loop {
+            if let Some(verdict) = self.outcome.get() {
+                if matches!(verdict, Verdict::Complete { .. }) {
+                    self.seat.is_done();
+                    let _ = self.events.send(Event::Stored);
+                }
+                return Ok(verdict);
+            }
+            if self.bank.is_stopped() {
+                return Err(End::Trouble(Trouble::Stopped));
+            }
+            if start.elapsed() >= self.timing.finish {
+                let seconds = self.timing.finish.as_secs();
+                return Ok(Verdict::Failed(format!(
+                    "its disk has not taken the last bytes in {seconds} s"
+                )));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// The computer before this one is gone: somebody will call, or nobody is left.
+    /// `None`: nothing is missing here any more.
+    fn wait_for_neighbour(&self, trouble: &Trouble) -> Result<Option<Link>, String> {
+        let lost = format!("the computer before this one {trouble}");
+        let _ = self.events.send(Event::Orphaned(lost.clone()));
+        let (start, mut asked, mut missed) = (Instant::now(), Instant::now(), 0);
+        loop {
+            if let Some(stream) = self.seat.new_neighbour(self.listener) {
+                let link = Link::new(stream, self.timing.stall);
+                let fed = link.and_then(|link| self.seat.fed_by(&link).map(|()| link));
+                match fed {
+                    Ok(link) => return Ok(Some(link)),
+                    Err(_) => continue,
+                }
+            }
+            if self.bank.is_stopped() {
+                return Err("stopped".to_owned());
+            }
+            let complete = matches!(self.outcome.get(), Some(Verdict::Complete { .. }));
+            if complete && start.elapsed() >= LINGER {
+                self.bank.close();
+                return Ok(None);
+            }
+            if self.mode == Mode::Own && asked.elapsed() >= ASK {
+                asked = Instant::now();
+                missed = if self.is_server_there() {
+                    0
+                } else {
+                    missed + 1
+                };
+            }
+            let gone = missed >= MISSED;
+            if (gone || start.elapsed() >= self.timing.orphan) && !complete {
+                let why = if gone {
+                    format!("and the golden node, {}, answers no more", self.server)
+                } else {
+                    let seconds = self.timing.orphan.as_secs();
+                    format!("and nobody took its place in {seconds} s")
+                };
+                return Err(format!("{lost}, {why}; start the ring again"));
+            }
+        }
+    }
+
+    /// Tells the golden node that this computer is here and what it wants; whether it
+    /// answers.
+    fn is_server_there(&self) -> bool {
+        let back = Command::Back {
+            name: self.me.to_owned(),
+            wanted: u32::try_from(self.bank.wanted()).unwrap_or(u32::MAX),
+        };
+        ask(self.server, &back).is_ok()
+    }
+}
+
+/// Why taking ended.
+enum End {
+    /// The neighbour is of no use any more.
+    Trouble(Trouble),
+    /// The run is over.
+    Over(String),
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}

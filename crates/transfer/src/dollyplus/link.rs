@@ -1,0 +1,309 @@
+//! Packets on a connection: read whole, written whole, and never waited for without
+//! looking around.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use goldring_contract::limits::{DOLLY_CONTROL_PORT, DOLLY_DATA_PORT};
+use goldring_wire::dollyplus::own;
+use goldring_wire::dollyplus::packet::{Command, HEAD, Head, List, Strange};
+use rustix::net::sockopt;
+
+use crate::dolly::net::{readable, tune};
+
+/// How often somebody who waits for a peer looks around.
+const LOOK: Duration = Duration::from_millis(250);
+/// A computer that is off does not answer at all.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long a command's answer may take.
+const ANSWER: Duration = Duration::from_secs(3);
+/// Buffers of the sockets of a ring: what is in them is lost with a neighbour, so they
+/// are part of what has to be kept (`Limits`).
+const SOCKET_BUFFER: usize = 1 << 20;
+
+/// Why a connection is of no use any more. The sentence goes behind the peer's name.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// Its end.
+    #[error("closed the connection")]
+    End,
+    /// It says nothing, or takes nothing.
+    #[error("{0}")]
+    Silent(String),
+    /// It talks nonsense.
+    #[error(transparent)]
+    Strange(#[from] Strange),
+    /// The system says so.
+    #[error("cannot be reached: {0}")]
+    Io(io::Error),
+    /// This computer stops.
+    #[error("was left because this computer stops")]
+    Stopped,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => Self::End,
+            io::ErrorKind::TimedOut => {
+                Self::Silent("answers no more (is it off, or its cable pulled?)".to_owned())
+            }
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Asked while a peer is waited for; an error ends the waiting. Gets the time since
+/// something last moved.
+pub(super) type Patience<'a> = &'a mut dyn FnMut(Duration) -> Result<(), Trouble>;
+
+/// Waits so long and no longer.
+pub(super) fn at_most(limit: Duration, what: &str) -> impl FnMut(Duration) -> Result<(), Trouble> {
+    let what = what.to_owned();
+    move |silent| {
+        if silent < limit {
+            return Ok(());
+        }
+        Err(Trouble::Silent(format!(
+            "has not {what} for {} s",
+            limit.as_secs()
+        )))
+    }
+}
+
+/// A connection of a ring.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: TcpStream,
+}
+
+impl Link {
+    /// Takes a connection over. `stall`: after so long without an answer of the
+    /// peer's kernel it is dead.
+    pub(super) fn new(stream: TcpStream, stall: Duration) -> Result<Self, Trouble> {
+        tune(&stream, stall)?;
+        // What is refused is smaller than asked for, which does no harm.
+        let _ = sockopt::set_socket_send_buffer_size(&stream, SOCKET_BUFFER);
+        let _ = sockopt::set_socket_recv_buffer_size(&stream, SOCKET_BUFFER);
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(LOOK))?;
+        Ok(Self { stream })
+    }
+
+    /// Connects to a host's ring port.
+    pub(super) fn connect(host: &str, stall: Duration) -> Result<Self, Trouble> {
+        Self::new(connect(host, DOLLY_DATA_PORT)?, stall)
+    }
+
+    /// Another handle, to shut it down from another thread.
+    pub(super) fn handle(&self) -> Result<TcpStream, Trouble> {
+        Ok(self.stream.try_clone()?)
+    }
+
+    /// Whether the peer has not ended it. Nothing may be due to come.
+    pub(super) fn is_open(&self) -> bool {
+        if readable(&[self.stream.as_fd()], Duration::ZERO) != [true] {
+            return true;
+        }
+        matches!(self.stream.peek(&mut [0]), Ok(n) if n > 0)
+    }
+
+    pub(super) fn shut(&self) {
+        // It may be gone; that is what is wanted.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Half-closes: the peer gets everything, and then the end.
+    pub(super) fn end(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Fills `buffer`.
+    pub(super) fn exact(
+        &mut self,
+        buffer: &mut [u8],
+        patience: Patience<'_>,
+    ) -> Result<(), Trouble> {
+        let (mut filled, mut since) = (0, Instant::now());
+        while filled < buffer.len() {
+            match self.stream.read(&mut buffer[filled..]) {
+                Ok(0) => return Err(Trouble::End),
+                Ok(n) => {
+                    filled += n;
+                    since = Instant::now();
+                }
+                Err(error) if is_pause(&error) => patience(since.elapsed())?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next packet's head.
+    pub(super) fn head(&mut self, patience: Patience<'_>) -> Result<Head, Trouble> {
+        let mut bytes = [0; HEAD];
+        self.exact(&mut bytes, patience)?;
+        Ok(Head::parse(&bytes)?)
+    }
+
+    /// What follows a head, at most a few hundred KiB.
+    pub(super) fn body(
+        &mut self,
+        bytes: usize,
+        patience: Patience<'_>,
+    ) -> Result<Vec<u8>, Trouble> {
+        let mut body = vec![0; bytes];
+        self.exact(&mut body, patience)?;
+        Ok(body)
+    }
+
+    /// The next packet, which has to be a list of this kind.
+    pub(super) fn list(
+        &mut self,
+        wanted: goldring_wire::dollyplus::packet::Kind,
+        patience: Patience<'_>,
+    ) -> Result<List, Trouble> {
+        let head = self.head(&mut *patience)?;
+        match head {
+            Head::List { kind, bytes, count } if kind == wanted => {
+                let rest = self.body(List::rest(bytes), patience)?;
+                Ok(List::decode(kind, count, &rest)?)
+            }
+            other => Err(Trouble::Strange(Strange::Order {
+                got: other.name(),
+                wanted: "a list of hosts",
+            })),
+        }
+    }
+
+    /// The next packet, which has to be one of goldring's of this kind.
+    pub(super) fn own(
+        &mut self,
+        wanted: own::Kind,
+        patience: Patience<'_>,
+    ) -> Result<Vec<u8>, Trouble> {
+        let head = self.head(&mut *patience)?;
+        match head {
+            Head::Own { kind, bytes } => {
+                let kind = own::Kind::of(kind)?;
+                let body = self.body(bytes as usize, patience)?;
+                if kind == own::Kind::Abort {
+                    let why = String::from_utf8_lossy(&body);
+                    return Err(Trouble::Silent(format!("gave up: {}", own::one_line(&why))));
+                }
+                if kind == wanted {
+                    return Ok(body);
+                }
+                Err(Trouble::Strange(Strange::Order {
+                    got: head.name(),
+                    wanted: "another one",
+                }))
+            }
+            other => Err(Trouble::Strange(Strange::Order {
+                got: other.name(),
+                wanted: "a packet of goldring",
+            })),
+        }
+    }
+
+    /// Sends all of two pieces.
+    pub(super) fn send(
+        &mut self,
+        first: &[u8],
+        second: &[u8],
+        patience: Patience<'_>,
+    ) -> Result<(), Trouble> {
+        let all = first.len() + second.len();
+        let (mut done, mut since) = (0, Instant::now());
+        while done < all {
+            let head = &first[done.min(first.len())..];
+            let tail = &second[done.saturating_sub(first.len()).min(second.len())..];
+            let wrote = if head.is_empty() {
+                self.stream.write(tail)
+            } else {
+                self.stream
+                    .write_vectored(&[IoSlice::new(head), IoSlice::new(tail)])
+            };
+            match wrote {
+                Ok(0) => return Err(Trouble::End),
+                Ok(n) => {
+                    done += n;
+                    since = Instant::now();
+                }
+                Err(error) if is_pause(&error) => patience(since.elapsed())?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    ) && error.raw_os_error() != Some(rustix::io::Errno::TIMEDOUT.raw_os_error())
+}
+
+/// Connects to a host, trying each of its IPv4 addresses.
+pub(super) fn connect(host: &str, port: u16) -> Result<TcpStream, Trouble> {
+    let mut last = Trouble::Silent("has no IPv4 address".to_owned());
+    for address in addresses(host, port)? {
+        match TcpStream::connect_timeout(&address, CONNECT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Trouble::Io(error),
+        }
+    }
+    Err(last)
+}
+
+fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+    let all = (host, port).to_socket_addrs().map_err(Trouble::Io)?;
+    Ok(all.filter(SocketAddr::is_ipv4).collect())
+}
+
+/// The addresses of a host, to recognise it by; none when its name is unknown here.
+pub(super) fn addresses_of(host: &str) -> Vec<IpAddr> {
+    let all = addresses(host, DOLLY_DATA_PORT).unwrap_or_default();
+    all.iter().map(SocketAddr::ip).collect()
+}
+
+/// Sends a command to a host's control port and gives the answer; `None` for a command
+/// that has none.
+pub(super) fn ask(host: &str, command: &Command) -> Result<Option<Command>, Trouble> {
+    let stream = connect(host, DOLLY_CONTROL_PORT)?;
+    ask_on(stream, command)
+}
+
+fn ask_on(mut stream: TcpStream, command: &Command) -> Result<Option<Command>, Trouble> {
+    stream.set_write_timeout(Some(ANSWER))?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.write_all(&command.encode())?;
+    if matches!(command, Command::Report(_) | Command::Stop(_)) {
+        return Ok(None);
+    }
+    read_command(&mut stream).map(Some)
+}
+
+/// Reads one command.
+pub(super) fn read_command(stream: &mut TcpStream) -> Result<Command, Trouble> {
+    let pause = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock => Trouble::Silent("does not answer".to_owned()),
+        _ => error.into(),
+    };
+    let mut head = [0; HEAD];
+    stream.read_exact(&mut head).map_err(pause)?;
+    let Head::Command { number, bytes } = Head::parse(&head)? else {
+        return Err(Trouble::Strange(Strange::Order {
+            got: "something else",
+            wanted: "a command",
+        }));
+    };
+    let mut operand = vec![0; usize::from(bytes)];
+    stream.read_exact(&mut operand).map_err(pause)?;
+    Ok(Command::decode(number, &operand)?)
+}

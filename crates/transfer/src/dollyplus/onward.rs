@@ -1,0 +1,265 @@
+//! The thread that sends on, and what it does when the next computer is gone: it looks
+//! for the one behind it and goes on where that one is.
+
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goldring_wire::dollyplus::own;
+use goldring_wire::dollyplus::packet::{self, ABSENT, Command};
+use goldring_wire::dollyplus::ring::Ring;
+
+use super::Timing;
+use super::bank::{Bank, Next};
+use super::chunk::{Chunk, Item};
+use super::link::{Link, Trouble, ask, at_most};
+use super::report::Event;
+
+/// Between a neighbour's word that it listens again and the connection to it, for old
+/// ones, which do so one after the other (0.93 waits as long).
+const OLD_PAUSE: Duration = Duration::from_secs(1);
+/// A neighbour that takes nothing is asked how it is, after so long, if it is goldring.
+const ASK_AFTER: Duration = Duration::from_secs(3);
+/// An old one, which may not answer while it works, is given up after so long (0.93).
+const OLD_SILENCE: Duration = Duration::from_secs(200);
+/// How often a neighbour is looked at when there is nothing to send.
+const IDLE_LOOK: Duration = Duration::from_secs(3);
+/// So many questions in a row without an answer mean that it is not.
+const MISSED: u32 = 2;
+/// How long the last one may take to close, once it has everything.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// Whether all members are goldring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Packets of 0.93 only.
+    Old,
+    /// goldring's packets.
+    Own,
+}
+
+/// The sending side of one computer.
+#[derive(Debug)]
+pub(super) struct Onward<'a> {
+    pub(super) ring: Ring,
+    /// The place of the next computer; 0: the server, this is the last one.
+    pub(super) next: usize,
+    pub(super) link: Option<Link>,
+    pub(super) bank: &'a Bank,
+    pub(super) mode: Mode,
+    pub(super) timing: Timing,
+    pub(super) events: Sender<Event>,
+    /// The file whose number the next one has, in a ring with old members.
+    pub(super) file: Option<u16>,
+    /// Questions without an answer.
+    pub(super) missed: u32,
+}
+
+impl Onward<'_> {
+    /// Sends until the bank is closed and empty. Gives the place of the last neighbour.
+    pub(super) fn run(mut self) -> usize {
+        let mut looked = Instant::now();
+        loop {
+            match self.bank.next_to_send() {
+                Next::Item(item) => {
+                    looked = Instant::now();
+                    match self.send(&item) {
+                        Ok(()) => self.bank.sent(),
+                        Err(Trouble::Stopped) => break,
+                        Err(trouble) => self.replace(&trouble),
+                    }
+                }
+                Next::Nothing if looked.elapsed() >= IDLE_LOOK => {
+                    looked = Instant::now();
+                    if let Err(trouble) = self.look() {
+                        self.replace(&trouble);
+                    }
+                }
+                Next::Nothing => {}
+                Next::Closed => break,
+            }
+        }
+        self.farewell();
+        self.next
+    }
+
+    fn send(&mut self, item: &Item) -> Result<(), Trouble> {
+        if self.next == 0 && matches!(item, Item::Chunk(_) | Item::End) {
+            // The golden node has the data already.
+            return Ok(());
+        }
+        let packet = match item {
+            Item::Chunk(chunk) => return self.send_chunk(chunk),
+            // What an old one has not heard of is not said to it.
+            _ if self.mode == Mode::Old => return Ok(()),
+            Item::End => own::Kind::End.packet(&[]),
+            Item::Verdicts(verdicts) => own::Kind::Verdicts.packet(verdicts.encode().as_bytes()),
+            Item::Bye if self.next == 0 => return Ok(()),
+            Item::Bye => own::Kind::Bye.packet(&[]),
+            Item::Abort(why) => own::Kind::Abort.packet(why.as_bytes()),
+        };
+        self.write(&packet, &[])
+    }
+
+    fn send_chunk(&mut self, chunk: &Chunk) -> Result<(), Trouble> {
+        let about = &chunk.about;
+        if self.mode == Mode::Own {
+            return self.write(&about.packet(), chunk.payload());
+        }
+        let mut head = Vec::new();
+        if self.file != Some(about.file) {
+            head.extend(packet::file_number(about.file));
+            self.file = Some(about.file);
+        }
+        head.extend(packet::chunk_head(about.last, about.payload, chunk.in_file));
+        self.write(&head, chunk.payload())
+    }
+
+    fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Trouble> {
+        let host = self.ring.host(self.next).to_owned();
+        let mut patience = patience(host, self.mode, self.bank);
+        match &mut self.link {
+            Some(link) => link.send(first, second, &mut patience),
+            None => Err(Trouble::End),
+        }
+    }
+
+    /// Whether the next computer is still there, while there is nothing for it.
+    fn look(&mut self) -> Result<(), Trouble> {
+        if self.next == 0 || self.mode == Mode::Old {
+            return Ok(());
+        }
+        if ask(self.ring.host(self.next), &Command::Ping).is_ok() {
+            self.missed = 0;
+            return Ok(());
+        }
+        self.missed += 1;
+        match &self.link {
+            Some(link) if link.is_open() && self.missed < MISSED => Ok(()),
+            _ => Err(Trouble::Silent("does not answer".to_owned())),
+        }
+    }
+
+    /// The next computer is gone: the one behind it takes its place.
+    fn replace(&mut self, trouble: &Trouble) {
+        if let Some(link) = self.link.take() {
+            link.shut();
+        }
+        if self.next == 0 {
+            self.call_server();
+            return;
+        }
+        self.leave_out(self.next, &trouble.to_string());
+        loop {
+            self.next = self.ring.next(self.ring.own());
+            if self.next == 0 {
+                self.call_server();
+                return;
+            }
+            match self.take_over() {
+                Ok(()) => return,
+                Err(trouble) => self.leave_out(self.next, &trouble.to_string()),
+            }
+        }
+    }
+
+    fn leave_out(&mut self, place: usize, why: &str) {
+        let (me, name) = (
+            self.ring.name().to_owned(),
+            self.ring.host(place).to_owned(),
+        );
+        self.ring.mark(place, ABSENT);
+        if self.ring.own() != 0 {
+            let report = Command::Report(packet::left_out(&me, &name));
+            // The golden node may be gone as well; others will notice.
+            let _ = ask(self.ring.server(), &report);
+        }
+        let (by, why) = (me, why.to_owned());
+        // Nobody listens any more when the run is over.
+        let _ = self.events.send(Event::Lost { name, by, why });
+    }
+
+    /// Asks the next computer where it is, rewinds to there, and connects.
+    fn take_over(&mut self) -> Result<(), Trouble> {
+        let host = self.ring.host(self.next).to_owned();
+        let answer = ask(&host, &Command::Reconnect)?;
+        let Some(Command::Wanted(wanted)) = answer else {
+            return Err(Trouble::Silent("does not say what it wants".to_owned()));
+        };
+        let number = match self.mode {
+            Mode::Own => Some(u64::from(wanted)),
+            Mode::Old => self.bank.number_of(wanted),
+        };
+        let rewound = number.map(|number| self.bank.rewind(number));
+        if !matches!(rewound, Some(Ok(()))) {
+            return Err(Trouble::Silent(format!(
+                "wants chunk {wanted}, which is not here any more"
+            )));
+        }
+        if self.mode == Mode::Old {
+            thread::sleep(OLD_PAUSE);
+            // It knows in which file it is, unless that has not begun.
+            self.file = (wanted > 0)
+                .then(|| self.bank.file_of(number.unwrap_or(0)))
+                .flatten();
+        }
+        self.link = Some(Link::connect(&host, self.timing.stall)?);
+        let _ = self.events.send(Event::Resumed(host, u64::from(wanted)));
+        Ok(())
+    }
+
+    /// This computer is the last one now; the golden node wants the verdicts from it.
+    fn call_server(&mut self) {
+        self.next = 0;
+        if self.mode == Mode::Old {
+            return;
+        }
+        match Link::connect(self.ring.server(), self.timing.stall) {
+            Ok(link) => self.link = Some(link),
+            // It is tried again with the next thing to say.
+            Err(_) => thread::sleep(Duration::from_millis(500)),
+        }
+    }
+
+    /// The next computer has everything once it closes.
+    fn farewell(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        link.end();
+        if self.bank.is_stopped() {
+            return;
+        }
+        let mut patience = at_most(FAREWELL, "closed the connection");
+        // Whatever comes, it is the end.
+        let _ = link.exact(&mut [0], &mut patience);
+    }
+}
+
+/// Waits for a neighbour that takes nothing as long as it says that it is alive: it
+/// waits for its own disk or neighbour then.
+fn patience(host: String, mode: Mode, bank: &Bank) -> impl FnMut(Duration) -> Result<(), Trouble> {
+    let mut old = at_most(OLD_SILENCE, "taken data");
+    let mut asked = Duration::ZERO;
+    move |silent| {
+        if bank.is_stopped() {
+            return Err(Trouble::Stopped);
+        }
+        if mode == Mode::Old {
+            return old(silent);
+        }
+        if silent < asked {
+            asked = Duration::ZERO;
+        }
+        if silent < asked + ASK_AFTER {
+            return Ok(());
+        }
+        asked = silent;
+        // A busy computer may miss one question.
+        let answer = ask(&host, &Command::Ping).or_else(|_| ask(&host, &Command::Ping));
+        answer.map(|_| ()).map_err(|_| {
+            Trouble::Silent(format!(
+                "has taken no data for {} s and does not answer",
+                silent.as_secs()
+            ))
+        })
+    }
+}

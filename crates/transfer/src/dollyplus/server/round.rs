@@ -1,0 +1,375 @@
+//! The data of one ring, and what everybody says at its end.
+
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use goldring_wire::dollyplus::own::{Kind, Verdict, Verdicts};
+use goldring_wire::dollyplus::packet::Head;
+use goldring_wire::dollyplus::window::Limits;
+
+use super::build::Closed;
+use super::{Fate, Server};
+use crate::dolly::net::readable;
+use crate::dollyplus::bank::Bank;
+use crate::dollyplus::chunk::{Digest, Item};
+use crate::dollyplus::client::Clock;
+use crate::dollyplus::link::{Link, Trouble, addresses_of};
+use crate::dollyplus::onward::{Mode, Onward};
+use crate::dollyplus::report::{Event, Reporter};
+use crate::dollyplus::source::{Reading, Stop};
+use crate::dollyplus::{PlusError, Timing, ping};
+
+/// How often the main thread looks around.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the members are asked how far they are.
+const ASK: Duration = Duration::from_secs(2);
+
+/// How a round ended.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) fates: Vec<(String, Fate)>,
+    pub(super) verdicts: Vec<(String, Verdict)>,
+    pub(super) bytes: u64,
+    pub(super) elapsed: Duration,
+    pub(super) reading: Duration,
+    /// Of everything, when it was read from its beginning among goldring.
+    pub(super) digest: Option<String>,
+}
+
+/// Everything in flight.
+struct Flight<'a> {
+    server: &'a Server<'a>,
+    bank: &'a Bank,
+    mode: Mode,
+    members: &'a [String],
+    verdicts: Verdicts,
+    returned: Receiver<Verdicts>,
+}
+
+/// Sends, and collects the verdicts.
+pub(super) fn run(
+    server: &Server<'_>,
+    closed: Closed,
+    report: &mut dyn Reporter,
+) -> Result<Round, PlusError> {
+    let Closed {
+        ring,
+        next,
+        down,
+        back,
+        mode,
+        codec,
+        first: wanted,
+        verdicts,
+    } = closed;
+    let first = wanted.unwrap_or(0);
+    let members: Vec<String> = ring
+        .members()
+        .into_iter()
+        .map(|place| ring.host(place).to_owned())
+        .collect();
+    if server.options.dry {
+        return Ok(dry(down, verdicts));
+    }
+    let limits = match mode {
+        Mode::Old => Limits::OLD,
+        Mode::Own => Limits::OWN,
+    };
+    let bank = Bank::new(limits, false, first);
+    let timing = server.options.timing;
+    let (verdict, returned) = mpsc::channel();
+    let over = AtomicBool::new(false);
+    let onward = Onward {
+        ring,
+        next,
+        link: Some(down),
+        bank: &bank,
+        mode,
+        timing,
+        events: server.events.clone(),
+        file: None,
+        missed: 0,
+    };
+    let reading = Reading {
+        bank: &bank,
+        pool: &server.pool,
+        mode,
+        codec,
+        first,
+    };
+    let total = server.files.iter().map(|file| file.size).sum();
+    let mut clock = Clock::new(total, mode == Mode::Own);
+    let mut flight = Flight {
+        server,
+        bank: &bank,
+        mode,
+        members: &members,
+        verdicts: Verdicts::default(),
+        returned,
+    };
+    let start = Instant::now();
+    let result = thread::scope(|scope| {
+        let returns = Returns {
+            listener: server.listener,
+            timing,
+            members: &members,
+            over: &over,
+        };
+        scope.spawn(move || returns.run(back, &verdict));
+        if mode == Mode::Own {
+            let (members, over, events) = (&members, &over, server.events.clone());
+            scope.spawn(move || poll(members, over, &events));
+        }
+        let sender = scope.spawn(|| onward.run());
+        let files = server.files;
+        let reader = scope.spawn(move || reading.run(files));
+        let digest = flight.watch(&reader, &mut clock, report);
+        let digest = digest.and_then(|()| match reader.join() {
+            Ok(Ok(digest)) => Ok(digest),
+            Ok(Err(Stop::Failed(why))) => Err(why),
+            Ok(Err(Stop::Stopped)) => Err("stopped".to_owned()),
+            Err(_) => Err("the reading thread crashed".to_owned()),
+        });
+        let reading = start.elapsed();
+        let ended = match &digest {
+            Ok(_) => flight.end(&mut clock, report),
+            Err(why) => flight.abort(why),
+        };
+        bank.close();
+        while !sender.is_finished() {
+            flight.listen(report);
+            thread::sleep(LOOK);
+        }
+        over.store(true, Ordering::Release);
+        ended.and(digest).map(|digest| (digest, reading))
+    });
+    flight.listen(report);
+    let (digest, reading) = result.map_err(PlusError::Here)?;
+    Ok(flight.round(&digest, (wanted.is_none(), reading), &clock))
+}
+
+/// Nothing is written: the ring says farewell.
+fn dry(mut down: Link, verdicts: Verdicts) -> Round {
+    let mut patience = |_| Ok(());
+    // Whoever is gone cannot be told.
+    let _ = down.send(&Kind::Bye.packet(&[]), &[], &mut patience);
+    down.end();
+    let fates = verdicts.0.iter().map(|(name, verdict)| {
+        let fate = match verdict {
+            Verdict::Failed(why) => Fate::Failed(why.clone()),
+            _ => Fate::Willing,
+        };
+        (name.clone(), fate)
+    });
+    Round {
+        fates: fates.collect(),
+        verdicts: verdicts.0.clone(),
+        bytes: 0,
+        elapsed: Duration::ZERO,
+        reading: Duration::ZERO,
+        digest: None,
+    }
+}
+
+impl Flight<'_> {
+    /// Passes events on, and notes who was left out.
+    fn listen(&mut self, report: &mut dyn Reporter) {
+        for event in self.server.heard.try_iter() {
+            if let Event::Lost { name, why, .. } = &event {
+                self.server.counter.lose(name, why);
+            }
+            report.event(event);
+        }
+        while let Ok(verdicts) = self.returned.try_recv() {
+            for (name, verdict) in verdicts.0 {
+                if self.members.contains(&name) && self.verdicts.of(&name).is_none() {
+                    report.event(Event::Verdict(name.clone(), verdict.clone()));
+                    self.verdicts.add(&name, verdict);
+                }
+            }
+        }
+    }
+
+    /// Those of whom something is still to come.
+    fn awaited(&self) -> usize {
+        let missing = |name: &&String| {
+            self.verdicts.of(name).is_none() && self.server.counter.lost(name).is_none()
+        };
+        self.members.iter().filter(missing).count()
+    }
+
+    /// Until everything is read.
+    fn watch<T>(
+        &mut self,
+        reader: &thread::ScopedJoinHandle<'_, T>,
+        clock: &mut Clock,
+        report: &mut dyn Reporter,
+    ) -> Result<(), String> {
+        while !reader.is_finished() {
+            thread::sleep(LOOK);
+            self.listen(report);
+            let level = self.bank.level();
+            clock.look(level.received, level.sent, report);
+            if self.awaited() == 0 {
+                self.bank.stop();
+                return Err("no client is left; look at their screens, then start again".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is read: until everybody has said something, or is lost.
+    fn end(&mut self, clock: &mut Clock, report: &mut dyn Reporter) -> Result<(), String> {
+        if self.mode == Mode::Own {
+            self.bank.put(Item::End);
+            self.bank.put(Item::Verdicts(Verdicts::default()));
+        } else {
+            self.bank.close();
+        }
+        let mut deadline = None;
+        loop {
+            self.listen(report);
+            let level = self.bank.level();
+            clock.look(level.received, level.sent, report);
+            let finished = match self.mode {
+                Mode::Own => self.awaited() == 0,
+                Mode::Old => self.server.counter.is_finished() || self.awaited() == 0,
+            };
+            if finished {
+                break;
+            }
+            // The last bytes are in nobody's hands before they are sent.
+            if level.unsent == 0 {
+                let finish = self.server.options.timing.finish;
+                let at = *deadline.get_or_insert_with(|| Instant::now() + finish);
+                if Instant::now() >= at {
+                    break;
+                }
+            }
+            thread::sleep(LOOK);
+        }
+        if self.mode == Mode::Own {
+            self.bank.put(Item::Bye);
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, why: &str) -> Result<(), String> {
+        if self.mode == Mode::Own && !self.bank.is_stopped() {
+            self.bank.put(Item::Abort(why.to_owned()));
+        }
+        Err(why.to_owned())
+    }
+
+    fn round(self, digest: &Digest, (whole, reading): (bool, Duration), clock: &Clock) -> Round {
+        let own = self.mode == Mode::Own;
+        let digest = (own && whole).then(|| digest.hex());
+        let finished = self.server.counter.is_finished();
+        let fates = self.members.iter().map(|name| {
+            let lost = || {
+                let why = self.server.counter.lost(name);
+                why.unwrap_or_else(|| "it has not said that it has everything".to_owned())
+            };
+            let fate = match self.verdicts.of(name) {
+                Some(Verdict::Complete { digest: theirs, .. }) => {
+                    if digest.as_ref().is_none_or(|ours| ours == theirs) {
+                        Fate::Verified { late: false }
+                    } else {
+                        Fate::Failed("what it has is not what was sent; clone it again".to_owned())
+                    }
+                }
+                Some(Verdict::Failed(why)) => Fate::Failed(why.clone()),
+                _ if !own && finished && self.server.counter.lost(name).is_none() => Fate::Sent,
+                _ => Fate::Failed(lost()),
+            };
+            (name.clone(), fate)
+        });
+        Round {
+            fates: fates.collect(),
+            verdicts: self.verdicts.0.clone(),
+            bytes: self.bank.level().received,
+            elapsed: clock.elapsed(),
+            reading,
+            digest,
+        }
+    }
+}
+
+/// Asks the members now and then how far they are.
+fn poll(members: &[String], over: &AtomicBool, events: &Sender<Event>) {
+    let mut next = Instant::now() + ASK;
+    while !over.load(Ordering::Acquire) {
+        thread::sleep(LOOK);
+        if Instant::now() < next {
+            continue;
+        }
+        for name in members {
+            if over.load(Ordering::Acquire) {
+                return;
+            }
+            if let Ok((_, status)) = ping(name) {
+                let _ = events.send(Event::Host(name.clone(), status.state));
+            }
+        }
+        next = Instant::now() + ASK;
+    }
+}
+
+/// The connections that come from the last client, whoever that is.
+struct Returns<'a> {
+    listener: &'a TcpListener,
+    timing: Timing,
+    members: &'a [String],
+    over: &'a AtomicBool,
+}
+
+impl Returns<'_> {
+    fn run(&self, back: Option<Link>, verdicts: &Sender<Verdicts>) {
+        let addresses: Vec<_> = self
+            .members
+            .iter()
+            .flat_map(|name| addresses_of(name))
+            .collect();
+        thread::scope(|scope| {
+            if let Some(link) = back {
+                scope.spawn(|| self.read(link, verdicts));
+            }
+            while !self.over.load(Ordering::Acquire) {
+                if readable(&[self.listener.as_fd()], LOOK) != [true] {
+                    continue;
+                }
+                let Ok((stream, from)) = self.listener.accept() else {
+                    continue;
+                };
+                let link = Link::new(stream, self.timing.stall);
+                if let Ok(link) = link
+                    && addresses.contains(&from.ip())
+                {
+                    scope.spawn(|| self.read(link, verdicts));
+                }
+            }
+        });
+    }
+
+    /// Takes verdicts until the connection ends.
+    fn read(&self, mut link: Link, verdicts: &Sender<Verdicts>) {
+        let mut patience = |_| match self.over.load(Ordering::Acquire) {
+            true => Err(Trouble::Stopped),
+            false => Ok(()),
+        };
+        while let Ok(Head::Own { kind, bytes }) = link.head(&mut patience) {
+            let Ok(body) = link.body(bytes as usize, &mut patience) else {
+                return;
+            };
+            if Kind::of(kind) == Ok(Kind::Verdicts)
+                && let Ok(said) = Verdicts::decode(&body)
+            {
+                let _ = verdicts.send(said);
+            }
+        }
+    }
+}
