@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{dolly, node};
+use crate::{dolly, dollyplus, node};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -20,6 +20,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Clone a disk, partition or file along a ring (dolly, classic dialect).
     Dolly(dolly::Args),
+    /// Send files or disks along a dolly+ ring: the golden node.
+    #[command(name = "dollyS", alias = "dollys")]
+    DollyS(dollyplus::ServerArgs),
+    /// Wait for a dolly+ ring and store what comes: a node.
+    #[command(name = "dollyC", alias = "dollyc")]
+    DollyC(dollyplus::ClientArgs),
+    /// Ask nodes that wait for a dolly+ ring, or are in one, how they are.
+    Dping(dollyplus::PingArgs),
     /// List disks and partitions with their sizes and what they hold.
     Lsparts(lsparts::Args),
     /// Find the installed system and mount its tree.
@@ -36,8 +44,11 @@ pub(crate) enum Command {
 
 /// A link with an old name is as good as the word: `dolly -s` is `goldring dolly -s`.
 pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const OLD_NAMES: [&str; 5] = [
+    const OLD_NAMES: [&str; 8] = [
         "dolly",
+        "dollyS",
+        "dollyC",
+        "dping",
         "lsparts",
         "guessmounts",
         "install_bootloader",
@@ -88,6 +99,11 @@ mod tests {
             "dolly -vfx.cfg -s -a 60 -o log -q -n --stall-timeout 5",
             "dolly -v",
             "dolly --wait 10 --bind 10.0.0.1",
+            "dollyS -v -f x.cfg",
+            "dollyS -vdBL -f - --plain --late 0 --dry-run --json",
+            "dollyC -v --wait 300",
+            "dping -h node2",
+            "dping node2 node3",
             "lsparts -v",
             "guessmounts /mnt --root /dev/sda1",
             "guessmounts --umount",
@@ -102,6 +118,9 @@ mod tests {
             "dolly -s -S -f x",
             "dolly -a 0",
             "dolly -x",
+            "dollyS -v",
+            "dollyC -f x",
+            "dping",
             "lsparts x",
             "guessmounts --umount --root /dev/sda1",
             "install_bootloader --root",

@@ -3,6 +3,7 @@
 
 mod cli;
 mod dolly;
+mod dollyplus;
 mod fault;
 mod node;
 mod tools;
@@ -15,6 +16,9 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse_from(cli::by_name(std::env::args_os()));
     let result = match cli.command {
         cli::Command::Dolly(args) => dolly::run(&args),
+        cli::Command::DollyS(args) => dollyplus::serve(&args),
+        cli::Command::DollyC(args) => dollyplus::clone(&args),
+        cli::Command::Dping(args) => dollyplus::ping(&args),
         cli::Command::Lsparts(args) => tools::lsparts::run(&args),
         cli::Command::Guessmounts(args) => tools::guessmounts::run(&args),
         cli::Command::InstallBootloader(args) => tools::install_bootloader::run(&args),

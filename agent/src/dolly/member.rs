@@ -1,6 +1,7 @@
 //! A node of a dolly ring.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,21 +57,30 @@ pub(crate) fn open(root: &Root, config: &Config, sync: Sync) -> Result<Store, St
     };
     // As a shell would take it: relative to where this program was started.
     let path = std::path::absolute(&output.path).map_err(fault::one_line)?;
+    Ok(store(wait_for(root, &path)?, &output.path, sync))
+}
+
+/// Opens a target; a disk may appear a little later than the node.
+pub(crate) fn wait_for(root: &Root, path: &Path) -> Result<Target, String> {
     let limit = Instant::now() + APPEAR;
-    let target = loop {
-        match Target::open(root, &path) {
+    loop {
+        match Target::open(root, path) {
             Err(TargetError::Absent { .. }) if Instant::now() < limit => {
                 thread::sleep(Duration::from_millis(250));
             }
-            other => break other.map_err(fault::one_line)?,
+            other => return other.map_err(fault::one_line),
         }
-    };
+    }
+}
+
+/// An open target, ready for the ring.
+pub(crate) fn store(target: Target, name: &str, sync: Sync) -> Store {
     let room = target.room();
-    Ok(Store {
-        name: output.path.clone(),
+    Store {
+        name: name.to_owned(),
         sink: Box::new(Disk(Writer::new(target, sync))),
         fits: Box::new(move |size| room.check(size.bytes()).map_err(fault::one_line)),
-    })
+    }
 }
 
 /// The disk as the pump's sink.

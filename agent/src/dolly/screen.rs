@@ -76,12 +76,7 @@ impl Screen {
     pub(crate) fn mark(&mut self, milestone: Milestone) {
         if self.place == Place::Console {
             self.end_line();
-            let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-            let seconds = Duration::new(
-                now.tv_sec.try_into().unwrap_or(0),
-                now.tv_nsec.try_into().unwrap_or(0),
-            );
-            let _ = writeln!(io::stdout(), "{}", mark(milestone, seconds.as_secs_f64()));
+            print_mark(milestone);
         }
     }
 
@@ -145,8 +140,19 @@ impl Reporter for Screen {
     }
 }
 
+/// The line for whoever reads a node's console: a milestone and the kernel's clock.
+pub(crate) fn print_mark(milestone: Milestone) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = Duration::new(
+        now.tv_sec.try_into().unwrap_or(0),
+        now.tv_nsec.try_into().unwrap_or(0),
+    );
+    // A console that is gone must not stop a clone.
+    let _ = writeln!(io::stdout(), "{}", mark(milestone, seconds.as_secs_f64()));
+}
+
 /// `1234.5 of 80000.0 MB, 110.2 MB/s, 0:11:55 left`.
-fn progress_line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
+pub(crate) fn progress_line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
     let rate = rate(done, elapsed);
     let Some(total) = total else {
         return format!("{} MB, {rate}", megabytes(done));
@@ -165,12 +171,12 @@ fn progress_line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
     )
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1e6)
 }
 
 /// 10^6 bytes per second.
-fn rate(bytes: u64, elapsed: Duration) -> String {
+pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     format!(
         "{:.1} MB/s",
         bytes as f64 / 1e6 / elapsed.as_secs_f64().max(1e-6)

@@ -1,0 +1,132 @@
+//! `goldring dollyS`: the golden node of a dolly+ ring.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use goldring_contract::Root;
+use goldring_disk::source::Source;
+use goldring_transfer::dollyplus::server::{self, Options};
+use goldring_transfer::dollyplus::source::{InFile, Input};
+use goldring_wire::dollyplus::config::{Config, FileLine};
+
+use super::codec::ZSTD;
+use super::screen::Screen;
+use super::{ServerArgs, timing};
+
+/// `goldring dollyS`.
+pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
+    let root = Root::system();
+    let mut screen = Screen::new(args.verbose, args.json);
+    let config = read_config(&args.config)?;
+    let files = files(&root, &config, &mut screen)?;
+    let options = Options {
+        bind: args.bind,
+        server: config.server.clone(),
+        timing: timing(args.stall_timeout),
+        codec: Some(ZSTD),
+        plain: args.plain,
+        wait: Duration::from_secs(args.wait),
+        late: Duration::from_secs(args.late),
+        dry: args.dry_run,
+    };
+    screen.config(&config);
+    let summary = server::serve(&options, &files, &config.clients, &mut screen)?;
+    screen.server_summary(&summary);
+    let failed: Vec<&str> = summary
+        .fates
+        .iter()
+        .filter(|(_, fate)| !fate.is_good())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} of {} clients have not got everything: {}; look at their screens, then start again with them alone",
+        failed.len(),
+        summary.fates.len(),
+        failed.join(", ")
+    )
+}
+
+fn read_config(path: &Path) -> anyhow::Result<Config> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin()
+            .read_to_end(&mut bytes)
+            .context("reading the configuration from the standard input")?;
+        return Config::parse_bytes(&bytes).context("the standard input");
+    }
+    let name = path.display();
+    let bytes = fs::read(path).with_context(|| format!("reading the configuration {name}"))?;
+    Config::parse_bytes(&bytes).with_context(|| name.to_string())
+}
+
+/// All inputs, looked at before anybody is called.
+fn files(root: &Root, config: &Config, screen: &mut Screen) -> anyhow::Result<Vec<InFile>> {
+    let mut files = Vec::new();
+    for line in &config.files {
+        if line.uncookable {
+            screen.say(&format!(
+                "warning: {} has no ending that >> knows (.gz .Z .tar .cpio .bz2 .xz .zst and their pairs); \
+                 it is copied as it is",
+                line.input
+            ));
+        }
+        files.push(file(root, line, screen)?);
+    }
+    Ok(files)
+}
+
+fn file(root: &Root, line: &FileLine, screen: &mut Screen) -> anyhow::Result<InFile> {
+    let path = std::path::absolute(&line.input)?;
+    let source = Source::open(root, &path)?;
+    for user in &source.users {
+        screen.say(&format!(
+            "warning: {user}; what changes while it is copied is copied half"
+        ));
+    }
+    let size = source.size;
+    let again = root.clone();
+    // A pipe can be opened once only.
+    let first = std::sync::Mutex::new(Some(source));
+    let open = move || {
+        let mut kept = first
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let source = match kept.take() {
+            Some(source) => source,
+            None => Source::open(&again, &path).map_err(io::Error::other)?,
+        };
+        Ok(Box::new(Disk(source)) as Box<dyn Input>)
+    };
+    Ok(InFile {
+        input: line.input.clone(),
+        output: line.output.clone(),
+        cook: line.cook,
+        size,
+        open: Box::new(open),
+    })
+}
+
+/// A disk, a partition or a file, as the ring reads it.
+struct Disk(Source);
+
+impl Read for Disk {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl Input for Disk {
+    fn go_to(&mut self, offset: u64) -> io::Result<()> {
+        self.0.go_to(offset)
+    }
+
+    fn hole_at(&mut self, offset: u64) -> Option<u64> {
+        self.0.hole_at(offset)
+    }
+}

@@ -1,0 +1,97 @@
+//! `goldring dollyC`: a node of a dolly+ ring.
+
+use std::path::Path;
+use std::time::Duration;
+
+use goldring_contract::Root;
+use goldring_disk::target::Kind;
+use goldring_disk::writer::Sync;
+use goldring_transfer::dolly::client::Store;
+use goldring_transfer::dollyplus::client::{self, Options, Wanted};
+use goldring_wire::dollyplus::cook::Cook;
+
+use super::codec::ZSTD;
+use super::cook::{self, Kitchen};
+use super::screen::Screen;
+use super::{ClientArgs, timing};
+use crate::dolly::member as disk;
+use crate::fault;
+
+/// `goldring dollyC`.
+pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<()> {
+    let root = Root::system();
+    let options = Options {
+        bind: args.bind,
+        wait: args.wait.map(Duration::from_secs),
+        timing: timing(args.stall_timeout),
+        codec: (!args.plain).then_some(ZSTD),
+    };
+    let mut screen = Screen::new(args.verbose, args.json);
+    let done = client::clone(&options, &mut |wanted| open(&root, wanted), &mut screen)?;
+    screen.client_summary(&done);
+    Ok(())
+}
+
+/// Opens a target that the golden node names.
+pub(crate) fn open(root: &Root, wanted: Wanted<'_>) -> Result<Store, String> {
+    // As a shell would take it: relative to where this program was started.
+    let path = std::path::absolute(wanted.output).map_err(fault::one_line)?;
+    if wanted.cook.archive().is_some() {
+        if wanted.dry {
+            return Ok(nothing(wanted.output));
+        }
+        cook::folder(&path)?;
+        let kitchen = Kitchen::start(wanted.cook, &path, None)?;
+        return Ok(stored(wanted.output, Box::new(kitchen)));
+    }
+    if wanted.dry
+        && !path.exists()
+        && path.parent().is_some_and(Path::is_dir)
+        && !path.starts_with("/dev")
+    {
+        // It would be made; a look makes nothing.
+        return Ok(nothing(wanted.output));
+    }
+    let target = disk::wait_for(root, &path)?;
+    if wanted.dry {
+        let room = target.room();
+        let mut store = nothing(wanted.output);
+        store.fits = Box::new(move |size| room.check(size.bytes()).map_err(fault::one_line));
+        return Ok(store);
+    }
+    if target.kind == Kind::File {
+        // As dolly+ does, and unlike dolly: what was there before is gone.
+        target
+            .file
+            .set_len(0)
+            .map_err(|error| format!("emptying {}: {}", wanted.output, fault::one_line(error)))?;
+    }
+    if wanted.cook == Cook::PLAIN {
+        return Ok(disk::store(target, wanted.output, Sync::Always));
+    }
+    let kitchen = Kitchen::start(wanted.cook, &path, Some(target.file))?;
+    Ok(stored(wanted.output, Box::new(kitchen)))
+}
+
+fn stored(name: &str, sink: Box<dyn goldring_transfer::pump::Sink>) -> Store {
+    Store {
+        name: name.to_owned(),
+        sink,
+        fits: Box::new(|_| Ok(())),
+    }
+}
+
+/// Takes nothing: for a dry run.
+fn nothing(name: &str) -> Store {
+    struct Nothing;
+    impl std::io::Write for Nothing {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    impl goldring_transfer::pump::Sink for Nothing {}
+    stored(name, Box::new(Nothing))
+}

@@ -1,0 +1,189 @@
+//! `goldring dollyS`, `dollyC` and `dping`: dolly+.
+
+mod codec;
+mod cook;
+mod golden;
+pub(crate) mod member;
+pub(crate) mod screen;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_CLONE_WAIT, DOLLY_STALL};
+use goldring_transfer::dollyplus::{self, Timing};
+use goldring_wire::dollyplus::status::State;
+
+const SERVER_EXAMPLES: &str = "\
+Examples:
+  With this dolly.cfg:
+
+    iofiles 2
+    /dev/sda > /dev/sda
+    /data/home.tar.gz >> /home
+    server node1
+    firstclient node2
+    lastclient node4
+    clients 3
+    node2
+    node3
+    node4
+    endconfig
+
+  goldring dollyS -v -f dolly.cfg            clone
+  goldring dollyS -f dolly.cfg --dry-run     build the ring, check all targets, write nothing
+  On each node (rescue dollyCmethod does it by itself):
+  goldring dollyC -v                         wait for the golden node
+
+Exit status: 0 every client has everything, 1 it failed, 2 wrong options.";
+
+/// Options of `goldring dollyS`; the letters are those of dolly+ 0.93.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = SERVER_EXAMPLES)]
+pub(crate) struct ServerArgs {
+    /// The configuration; - is the standard input
+    #[arg(short = 'f', value_name = "FILE")]
+    config: PathBuf,
+    /// Say everything that happens
+    #[arg(short = 'v')]
+    verbose: bool,
+    /// Accepted and without effect
+    #[arg(short = 'd', hide = true)]
+    endless: bool,
+    /// Accepted and without effect
+    #[arg(short = 'B', hide = true)]
+    no_bind: bool,
+    /// Accepted and without effect
+    #[arg(short = 'L', hide = true)]
+    blocking: bool,
+    /// Speak as dolly+ 0.93 does, whoever the clients are: no checksums, no compression
+    #[arg(long)]
+    plain: bool,
+    /// Build the ring, check all targets, write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Look so long for clients that do not answer, then go on without them
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    wait: u64,
+    /// At the end, wait so long for clients that were left out; they then get what they miss
+    #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_CLONE_WAIT.as_secs())]
+    late: u64,
+    /// A line of JSON for each event on the standard output
+    #[arg(long)]
+    json: bool,
+    /// Listen on this address only
+    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
+    bind: Ipv4Addr,
+    /// A computer that has answered nothing for so long is dead
+    #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_STALL.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..))]
+    stall_timeout: u64,
+}
+
+const CLIENT_EXAMPLES: &str = "\
+Examples:
+  goldring dollyC -v               wait for the golden node, whoever that is
+  goldring dollyC --wait 300       but not longer than 300 s
+
+Exit status: 0 everything is stored here, 1 it failed, 2 wrong options.";
+
+/// Options of `goldring dollyC`; the letters are those of dolly+ 0.93.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = CLIENT_EXAMPLES)]
+pub(crate) struct ClientArgs {
+    /// Say everything that happens
+    #[arg(short = 'v')]
+    verbose: bool,
+    /// Accepted and without effect
+    #[arg(short = 'd', hide = true)]
+    endless: bool,
+    /// Accepted and without effect
+    #[arg(short = 'B', hide = true)]
+    no_bind: bool,
+    /// Accepted and without effect
+    #[arg(short = 'L', hide = true)]
+    blocking: bool,
+    /// Take no compressed data
+    #[arg(long)]
+    plain: bool,
+    /// Wait so long for the golden node (default: until it comes)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    wait: Option<u64>,
+    /// A line of JSON for each event on the standard output
+    #[arg(long)]
+    json: bool,
+    /// Listen on this address only
+    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
+    bind: Ipv4Addr,
+    /// A computer that has answered nothing for so long is dead
+    #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_STALL.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..))]
+    stall_timeout: u64,
+}
+
+const PING_EXAMPLES: &str = "\
+Examples:
+  goldring dping -h node2          what node2 is doing
+  goldring dping node2 node3       several
+
+Exit status: 0 all answer, 1 somebody does not, 2 wrong options.";
+
+/// Options of `goldring dping`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = PING_EXAMPLES, disable_help_flag = true)]
+pub(crate) struct PingArgs {
+    /// A host, as in dolly+ 0.93
+    #[arg(short = 'h', value_name = "HOST")]
+    host: Vec<String>,
+    /// Hosts
+    #[arg(value_name = "HOST", required_unless_present = "host")]
+    hosts: Vec<String>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// `goldring dollyS`.
+pub(crate) fn serve(args: &ServerArgs) -> anyhow::Result<()> {
+    golden::run(args)
+}
+
+/// `goldring dollyC`.
+pub(crate) fn clone(args: &ClientArgs) -> anyhow::Result<()> {
+    member::run(args)
+}
+
+/// `goldring dping`.
+pub(crate) fn ping(args: &PingArgs) -> anyhow::Result<()> {
+    let mut silent = Vec::new();
+    for host in args.host.iter().chain(&args.hosts) {
+        match dollyplus::ping(host) {
+            Ok((text, status)) => {
+                let doing = match status.state {
+                    State::Waiting => "waits for a ring".to_owned(),
+                    State::Done => "has everything".to_owned(),
+                    State::Busy { received, stored } if status.abilities.own => {
+                        format!("has {received} bytes, {stored} stored")
+                    }
+                    State::Busy { .. } => "is a member of a ring".to_owned(),
+                };
+                println!("{host} {doing}: {text}");
+            }
+            Err(sentence) => silent.push(sentence),
+        }
+    }
+    if silent.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!("{}", silent.join("; ")))
+}
+
+/// How long things may take, with this stall.
+pub(crate) fn timing(stall: u64) -> Timing {
+    Timing {
+        stall: Duration::from_secs(stall),
+        orphan: DOLLY_CLONE_WAIT,
+        finish: DOLLY_ACK_WAIT,
+    }
+}

@@ -1,0 +1,120 @@
+//! One line for each client: its state, its rate, how far it is behind.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use goldring_transfer::dollyplus::Event;
+use goldring_wire::dollyplus::own::Verdict;
+use goldring_wire::dollyplus::status::State;
+
+use crate::dolly::screen::{megabytes, rate};
+
+/// What is known of a client.
+#[derive(Debug, Clone)]
+struct Row {
+    state: String,
+    stored: u64,
+    /// When `stored` was first above nothing, and what it was then.
+    since: Option<(Instant, u64)>,
+    over: bool,
+}
+
+/// All clients that were heard of.
+#[derive(Debug, Default)]
+pub(super) struct Table(BTreeMap<String, Row>);
+
+impl Table {
+    /// Takes what an event says of a client.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Host(name, State::Busy { stored, .. }) => {
+                let row = self.row(name);
+                row.stored = *stored;
+                row.state = "writes".to_owned();
+                if row.since.is_none() {
+                    row.since = Some((Instant::now(), *stored));
+                }
+            }
+            Event::Host(name, State::Done) => {
+                let row = self.row(name);
+                row.state = "has everything".to_owned();
+                row.over = true;
+            }
+            Event::Host(name, State::Waiting) => self.row(name).state = "waits".to_owned(),
+            Event::Lost { name, why, .. } => {
+                let row = self.row(name);
+                row.state = format!("LEFT OUT: {why}");
+                row.over = true;
+            }
+            Event::Verdict(name, verdict) => {
+                let row = self.row(name);
+                row.over = true;
+                row.state = match verdict {
+                    Verdict::Failed(why) => format!("FAILED: {why}"),
+                    _ => "verified".to_owned(),
+                };
+            }
+            _ => {}
+        }
+    }
+
+    fn row(&mut self, name: &str) -> &mut Row {
+        self.0.entry(name.to_owned()).or_insert_with(|| Row {
+            state: String::new(),
+            stored: 0,
+            since: None,
+            over: false,
+        })
+    }
+
+    /// The lines, when the golden node has sent `sent`.
+    pub(super) fn lines(&self, sent: u64, now: Instant) -> Vec<String> {
+        let line = |(name, row): (&String, &Row)| {
+            if row.over {
+                return format!("{name:<16} {}", row.state);
+            }
+            let pace = row.since.map_or_else(String::new, |(since, from)| {
+                rate(row.stored.saturating_sub(from), now.duration_since(since))
+            });
+            let behind = megabytes(sent.saturating_sub(row.stored));
+            let stored = megabytes(row.stored);
+            format!(
+                "{name:<16} {} {stored} MB, {pace}, {behind} MB behind",
+                row.state
+            )
+        };
+        self.0.iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_say_what_was_heard_last() {
+        let mut table = Table::default();
+        let busy = |stored| State::Busy {
+            received: 0,
+            stored,
+        };
+        table.note(&Event::Host("n1".into(), busy(10_000_000)));
+        table.note(&Event::Lost {
+            name: "n2".into(),
+            by: "n1".into(),
+            why: "closed the connection".into(),
+        });
+        let lines = table.lines(12_000_000, Instant::now());
+        assert!(
+            lines[0].starts_with("n1               writes 10.0 MB"),
+            "{lines:?}"
+        );
+        assert!(lines[0].ends_with("2.0 MB behind"), "{lines:?}");
+        assert_eq!(lines[1], "n2               LEFT OUT: closed the connection");
+        table.note(&Event::Host("n1".into(), State::Done));
+        assert_eq!(
+            table.lines(0, Instant::now())[0],
+            "n1               has everything"
+        );
+    }
+}
