@@ -74,6 +74,11 @@ pub(crate) const NAMESPACES: &[Need] = &[
     need("unshare", "util-linux"),
     need("dnsmasq", "dnsmasq-base"),
     need("radvd", "radvd"),
+    // What `>>` unpacks.
+    need("cpio", "cpio"),
+    need("bzip2", "bzip2"),
+    need("xz", "xz-utils"),
+    need("zstd", "zstd"),
     need("mke2fs", "e2fsprogs"),
 ];
 

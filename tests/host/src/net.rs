@@ -121,15 +121,20 @@ impl Net {
     /// # Errors
     /// `ip` fails.
     pub fn cut(&self, computer: usize) -> Result<()> {
+        self.cable(computer, "down")
+    }
+
+    /// Plugs a computer's cable in again.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn plug(&self, computer: usize) -> Result<()> {
+        self.cable(computer, "up")
+    }
+
+    fn cable(&self, computer: usize, state: &str) -> Result<()> {
         let bridge = format!("{}b", self.prefix);
-        ip(&[
-            "-n",
-            &bridge,
-            "link",
-            "set",
-            &format!("p{computer}"),
-            "down",
-        ])
+        ip(&["-n", &bridge, "link", "set", &format!("p{computer}"), state])
     }
 }
 

@@ -53,9 +53,14 @@ pub fn built(package: &str, binary: &str) -> Result<PathBuf> {
     Ok(fs::canonicalize(target.join("debug").join(binary))?)
 }
 
-/// The independent old peer.
+/// The independent old dolly.
 pub fn classic() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/classic.py")
+}
+
+/// The independent old dolly+.
+pub fn plus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/plus.py")
 }
 
 impl Program {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::net::Net;
-use crate::program::{Program, classic};
+use crate::program::{Program, classic, plus};
 
 /// Long enough for anything that is not broken.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -125,6 +125,66 @@ impl Ring {
             programs.push(self.start(computer, more)?);
         }
         programs.insert(0, self.start(0, more)?);
+        Ok(programs)
+    }
+
+    /// Writes a configuration of dolly+ with these file lines.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn configure_plus(&self, files: &[&str]) -> Result<()> {
+        let n = self.clients;
+        let mut text = format!("iofiles {}\n{}\nserver n0\n", files.len(), files.join("\n"));
+        write!(text, "firstclient n1\nlastclient n{n}\nclients {n}\n")?;
+        for i in 1..=n {
+            writeln!(text, "n{i}")?;
+        }
+        text.push_str("endconfig\n");
+        self.configure_as(&text)
+    }
+
+    /// Starts goldring's dolly+ on a computer: the golden node on 0, a client elsewhere,
+    /// with more options.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_plus(&self, computer: usize, more: &[&str]) -> Result<Program> {
+        let goldring = self.goldring.to_string_lossy().into_owned();
+        let mut words = match computer {
+            0 => vec![goldring.as_str(), "dollyS", "-v", "-f", "dolly.cfg"],
+            _ => vec![goldring.as_str(), "dollyC", "-v"],
+        };
+        words.extend(more);
+        Program::start(&self.net, computer, &self.home(computer), &words)
+    }
+
+    /// Starts the independent old dolly+ on a computer.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_old_plus(&self, computer: usize) -> Result<Program> {
+        let path = plus().to_string_lossy().into_owned();
+        let words = match computer {
+            0 => vec!["python3", &path, "server", "dolly.cfg", "20"],
+            _ => vec!["python3", &path, "client"],
+        };
+        Program::start(&self.net, computer, &self.home(computer), &words)
+    }
+
+    /// Starts goldring's dolly+ everywhere, clients first; the golden node with more
+    /// options. Gives the golden node first.
+    ///
+    /// # Errors
+    /// Somebody does not start.
+    pub fn start_all_plus(&self, more: &[&str]) -> Result<Vec<Program>> {
+        let mut programs = Vec::new();
+        for computer in 1..=self.clients {
+            programs.push(self.start_plus(computer, &[])?);
+        }
+        for program in &programs {
+            program.expect("waiting for the golden node", LONG)?;
+        }
+        programs.insert(0, self.start_plus(0, more)?);
         Ok(programs)
     }
 

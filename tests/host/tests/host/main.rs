@@ -5,6 +5,8 @@ mod faults;
 mod ipv6;
 mod leases;
 mod peers;
+mod plus;
+mod plus_faults;
 mod rings;
 mod targets;
 
@@ -51,6 +53,8 @@ fn main() {
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
         (peers::STORIES, &reason),
+        (plus::STORIES, &reason),
+        (plus_faults::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),
