@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let options = Options {
         bind: args.bind,
         server: config.server.clone(),
-        timing: timing(args.stall_timeout),
+        timing: timing(Duration::from_secs(args.stall_timeout)),
         codec: Some(ZSTD),
         plain: args.plain,
         wait: Duration::from_secs(args.wait),

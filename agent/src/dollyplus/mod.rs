@@ -15,6 +15,8 @@ use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_CLONE_WAIT, DOLLY_STALL};
 use goldring_transfer::dollyplus::{self, Timing};
 use goldring_wire::dollyplus::status::State;
 
+pub(crate) use codec::ZSTD;
+
 const SERVER_EXAMPLES: &str = "\
 Examples:
   With this dolly.cfg:
@@ -180,9 +182,9 @@ pub(crate) fn ping(args: &PingArgs) -> anyhow::Result<()> {
 }
 
 /// How long things may take, with this stall.
-pub(crate) fn timing(stall: u64) -> Timing {
+pub(crate) fn timing(stall: Duration) -> Timing {
     Timing {
-        stall: Duration::from_secs(stall),
+        stall,
         orphan: DOLLY_CLONE_WAIT,
         finish: DOLLY_ACK_WAIT,
     }

@@ -1,15 +1,17 @@
-//! `rescue dollymethod`.
+//! `rescue dollymethod` and `rescue dollyCmethod`.
 
 use goldring_contract::Root;
 use goldring_contract::handover::{Network, Outcome};
-use goldring_contract::limits::DOLLY_CLONE_WAIT;
-use goldring_contract::sentences::{Milestone, NO_DOLLY_SERVER};
+use goldring_contract::limits::{DOLLY_CLONE_WAIT, DOLLY_STALL};
+use goldring_contract::sentences::{DOLLY_PLUS_CLIENT, Milestone, NO_DOLLY_SERVER};
 use goldring_disk::writer::Sync;
 use goldring_transfer::dolly::client::{self, ClientError, Options};
+use goldring_transfer::dollyplus::{PlusError, client as plus};
 use goldring_wire::dolly::config::{Config, Payload};
 
 use crate::dolly::member;
 use crate::dolly::screen::{Place, Screen};
+use crate::dollyplus::{self, screen::Screen as PlusScreen};
 use crate::fault;
 
 /// Waits for the golden node and takes part in its ring.
@@ -43,16 +45,49 @@ pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
     }
 }
 
+/// Waits for the golden node of a dolly+ ring and takes part in it.
+pub(crate) fn dolly_plus(root: &Root) -> Outcome {
+    let mut screen = PlusScreen::of_console();
+    screen.say(DOLLY_PLUS_CLIENT);
+    let options = plus::Options {
+        bind: std::net::Ipv4Addr::UNSPECIFIED,
+        wait: Some(DOLLY_CLONE_WAIT),
+        timing: dollyplus::timing(DOLLY_STALL),
+        codec: Some(dollyplus::ZSTD),
+    };
+    let mut open = |wanted: plus::Wanted<'_>| {
+        refuse_ram(wanted.output)?;
+        dollyplus::member::open(root, wanted)
+    };
+    match plus::clone(&options, &mut open, &mut screen) {
+        Ok(done) if done.dry => Outcome::Retry("that was a dry run; waiting again".to_owned()),
+        Ok(done) => {
+            screen.client_summary(&done);
+            screen.mark(Milestone::CloneDone);
+            let outputs = done.outputs.join(", ");
+            Outcome::Done(format!("{outputs} is cloned, {} bytes", done.bytes))
+        }
+        Err(PlusError::NoServer(_)) => Outcome::Reboot(NO_DOLLY_SERVER.to_owned()),
+        Err(error) => Outcome::Retry(fault::one_line(error)),
+    }
+}
+
 /// A ring of stage 2 that is started again finds some nodes past it.
 fn refuse_stage2(config: &Config) -> Result<(), String> {
     match &config.payload {
-        Payload::File { output, .. } if output.path.starts_with("/dev/ram") => Err(format!(
-            "this computer has its stage 2 already and waits for a clone, but outfile says {}; \
-             take it out of the list, or reboot it",
-            output.path
-        )),
-        _ => Ok(()),
+        Payload::File { output, .. } => refuse_ram(&output.path),
+        Payload::Dummy { .. } => Ok(()),
     }
+}
+
+fn refuse_ram(output: &str) -> Result<(), String> {
+    if !output.starts_with("/dev/ram") {
+        return Ok(());
+    }
+    Err(format!(
+        "this computer has its stage 2 already and waits for a clone, but outfile says {output}; \
+         take it out of the list, or reboot it"
+    ))
 }
 
 #[cfg(test)]

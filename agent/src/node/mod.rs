@@ -51,7 +51,7 @@ fn work(root: &Root) -> Outcome {
     match boot.clone {
         Some(CloneMethod::Dolly) => clone::dolly(root, &network(root)),
         Some(CloneMethod::Ka) => later("kamethod"),
-        Some(CloneMethod::DollyPlus) => later("dollyCmethod"),
+        Some(CloneMethod::DollyPlus) => clone::dolly_plus(root),
         None => {
             if let Some(url) = &boot.ssh_key {
                 ssh::start(root, &network(root), url);

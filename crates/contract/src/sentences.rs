@@ -23,6 +23,8 @@ pub fn found_root(name: &str, device: &str) -> String {
 pub const NO_ROOT_DEVICE: &str = "Could not find your root device :-(.";
 /// Said when no dolly server came (manual, "get stage2 with dolly").
 pub const NO_DOLLY_SERVER: &str = "Can't reach a valid Dolly server";
+/// The first line of a node that waits for dolly+ (manual, its transcript).
+pub const DOLLY_PLUS_CLIENT: &str = "I am a dolly+ client";
 /// Said when no ka server came (manual, "get stage2 with ka").
 pub const NO_KA_SERVER: &str = "Can't reach a valid KA server";
 

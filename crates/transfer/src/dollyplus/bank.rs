@@ -171,6 +171,11 @@ impl Bank {
         self.moved.notify_all();
     }
 
+    /// The number of the next item to be sent.
+    pub(super) fn unsent(&self) -> u64 {
+        self.lock().window.unsent()
+    }
+
     /// A new neighbour wants to go on here.
     pub(super) fn rewind(&self, number: u64) -> Result<(), Forgotten> {
         self.lock().window.rewind(number)

@@ -216,6 +216,7 @@ impl Client<'_> {
             events: self.events.clone(),
             file: None,
             missed: 0,
+            told: None,
         };
         let mut clock = Clock::new(total, mode == Mode::Own);
         let (taken, last) = thread::scope(|scope| {

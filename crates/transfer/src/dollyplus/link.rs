@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A computer that is off does not answer at all.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long a command's answer may take.
-const ANSWER: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(2);
 /// Buffers of the sockets of a ring: what is in them is lost with a neighbour, so they
 /// are part of what has to be kept (`Limits`).
 const SOCKET_BUFFER: usize = 1 << 20;

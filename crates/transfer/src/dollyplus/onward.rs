@@ -19,7 +19,7 @@ use super::report::Event;
 /// ones, which do so one after the other (0.93 waits as long).
 const OLD_PAUSE: Duration = Duration::from_secs(1);
 /// A neighbour that takes nothing is asked how it is, after so long, if it is goldring.
-const ASK_AFTER: Duration = Duration::from_secs(3);
+const ASK_AFTER: Duration = Duration::from_secs(2);
 /// An old one, which may not answer while it works, is given up after so long (0.93).
 const OLD_SILENCE: Duration = Duration::from_secs(200);
 /// How often a neighbour is looked at when there is nothing to send.
@@ -53,6 +53,8 @@ pub(super) struct Onward<'a> {
     pub(super) file: Option<u16>,
     /// Questions without an answer.
     pub(super) missed: u32,
+    /// As the last one: the number of the verdicts that the golden node was given.
+    pub(super) told: Option<u64>,
 }
 
 impl Onward<'_> {
@@ -64,7 +66,12 @@ impl Onward<'_> {
                 Next::Item(item) => {
                     looked = Instant::now();
                     match self.send(&item) {
-                        Ok(()) => self.bank.sent(),
+                        Ok(()) => {
+                            if matches!(*item, Item::Verdicts(_)) {
+                                self.told = Some(self.bank.unsent());
+                            }
+                            self.bank.sent();
+                        }
                         Err(Trouble::Stopped) => break,
                         Err(trouble) => self.replace(&trouble),
                     }
@@ -126,8 +133,11 @@ impl Onward<'_> {
 
     /// Whether the next computer is still there, while there is nothing for it.
     fn look(&mut self) -> Result<(), Trouble> {
-        if self.next == 0 || self.mode == Mode::Old {
+        if self.mode == Mode::Old || self.ring.own() == 0 && self.next == 0 {
             return Ok(());
+        }
+        if self.next == 0 {
+            return self.look_at_server();
         }
         if ask(self.ring.host(self.next), &Command::Ping).is_ok() {
             self.missed = 0;
@@ -140,6 +150,19 @@ impl Onward<'_> {
         }
     }
 
+    /// A connection that the golden node has closed may have swallowed the verdicts:
+    /// they are told again on another one.
+    fn look_at_server(&mut self) -> Result<(), Trouble> {
+        if self.link.as_ref().is_some_and(Link::is_open) {
+            return Ok(());
+        }
+        if let Some(told) = self.told.take() {
+            // They are kept longer than anything else.
+            let _ = self.bank.rewind(told);
+        }
+        Err(Trouble::End)
+    }
+
     /// The next computer is gone: the one behind it takes its place.
     fn replace(&mut self, trouble: &Trouble) {
         if let Some(link) = self.link.take() {
@@ -149,6 +172,7 @@ impl Onward<'_> {
             self.call_server();
             return;
         }
+        self.missed = 0;
         self.leave_out(self.next, &trouble.to_string());
         loop {
             self.next = self.ring.next(self.ring.own());
@@ -211,7 +235,7 @@ impl Onward<'_> {
     /// This computer is the last one now; the golden node wants the verdicts from it.
     fn call_server(&mut self) {
         self.next = 0;
-        if self.mode == Mode::Old {
+        if self.mode == Mode::Old || self.ring.own() == 0 {
             return;
         }
         match Link::connect(self.ring.server(), self.timing.stall) {

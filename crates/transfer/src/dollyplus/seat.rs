@@ -17,7 +17,7 @@ use super::report::Event;
 use crate::dolly::net::readable;
 
 /// How long a new neighbour waits until this computer has let go of the old one.
-const LET_GO: Duration = Duration::from_secs(3);
+const LET_GO: Duration = Duration::from_millis(1500);
 /// How often a thread that waits looks around.
 const LOOK: Duration = Duration::from_millis(200);
 

@@ -289,8 +289,7 @@ impl Draft {
             return fault(
                 line,
                 format!(
-                    "clients {count}, but the list above endconfig has {} names; write clients {1}, or mend the list",
-                    count,
+                    "clients {count}, but the list above endconfig has {0} names; write clients {0}, or mend the list",
                     self.clients.len()
                 ),
             );

@@ -87,7 +87,8 @@ impl Counter {
         match words {
             Some((by, name)) => {
                 let name = name.trim_end_matches('.').to_owned();
-                if !self.clients.contains(&name) {
+                // One that was left out itself knows nothing of the others any more.
+                if !self.clients.contains(&name) || self.lost(by).is_some() {
                     return;
                 }
                 let why = format!("could not be reached by {by}");

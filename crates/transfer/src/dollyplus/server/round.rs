@@ -93,6 +93,7 @@ pub(super) fn run(
         events: server.events.clone(),
         file: None,
         missed: 0,
+        told: None,
     };
     let reading = Reading {
         bank: &bank,
@@ -101,7 +102,9 @@ pub(super) fn run(
         codec,
         first,
     };
-    let total = server.files.iter().map(|file| file.size).sum();
+    let total: Option<u64> = server.files.iter().map(|file| file.size).sum();
+    let skipped = first * goldring_wire::dollyplus::own::CHUNK as u64;
+    let total = total.map(|total| total.saturating_sub(skipped));
     let mut clock = Clock::new(total, mode == Mode::Own);
     let mut flight = Flight {
         server,

@@ -1,0 +1,6 @@
+//! dolly+ without sockets: bytes, configurations, windows, a long ring.
+
+mod configs;
+mod packets;
+mod slope;
+mod windows;
