@@ -8,8 +8,8 @@ use goldring_disk::writer::Sync;
 use goldring_transfer::dolly::client::{self, ClientError, Options};
 use goldring_wire::dolly::config::{Config, Payload};
 
-use crate::dolly::member;
 use crate::dolly::screen::{Place, Screen};
+use crate::dolly::store;
 use crate::fault;
 
 /// Waits for the golden node and takes part in its ring.
@@ -22,14 +22,14 @@ pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
     let mut output = String::new();
     let mut open = |config: &_| {
         refuse_stage2(config)?;
-        let store = member::open(root, config, Sync::Always)?;
+        let store = store::open(root, config, Sync::Always)?;
         output.clone_from(&store.name);
         Ok(store)
     };
     let result = client::clone(&options, &mut open, &mut screen);
     match result {
         Ok(summary) => {
-            screen.summary("cloned", &summary);
+            screen.summary("cloned", &summary, None);
             screen.mark(Milestone::CloneDone);
             let after = summary.trouble.map(|t| format!(", but then {t}"));
             Outcome::Done(format!(

@@ -269,7 +269,7 @@ mod tests {
             assert_eq!(
                 error,
                 format!(
-                    "{old} exists already and is not overwritten; remove it, or write another outfile"
+                    "{old} exists and is not overwritten; remove it, or write another outfile"
                 )
             );
             assert_eq!(fs::read(root.join(old)).unwrap(), b"old");

@@ -68,7 +68,7 @@ pub enum TargetError {
     #[error("{0} is neither a disk, a partition nor a file; name one in the outfile line")]
     Unusable(String),
     /// A file that must not exist does.
-    #[error("{0} exists already and is not overwritten; remove it, or write another outfile")]
+    #[error("{0} exists and is not overwritten; remove it, or write another outfile")]
     Exists(String),
     /// The input does not fit.
     #[error(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::identity::Own;
 use goldring_wire::dolly::node::{self, Input, Link, Node};
+use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::server::{self, Server};
 use goldring_wire::dolly::topology;
 
@@ -72,6 +73,7 @@ fn our_server_sends_what_dolly_sent() {
                 children,
                 text: config.text().unwrap().bytes,
                 total: Some(10_000),
+                opening: Opening::default(),
                 give_up: None,
                 count_wait: Duration::from_secs(900),
             },
@@ -153,6 +155,7 @@ fn play_node(
             parent: "parent".into(),
             children: children.clone(),
             text: text.to_vec(),
+            opening: Opening::default(),
             ring_wait: Duration::from_secs(1),
             count_wait: Duration::from_secs(1),
         },

@@ -13,6 +13,7 @@ use goldring_wire::dolly::flow::Intake;
 use goldring_wire::dolly::identity::Own;
 use goldring_wire::dolly::lines::ConfigReader;
 use goldring_wire::dolly::node::{self, Link, Node};
+use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::server::{self, Server};
 use goldring_wire::dolly::{Failure, topology};
 
@@ -124,6 +125,7 @@ impl Ring {
                     children,
                     text: config.text().unwrap().bytes,
                     total: (!story.pipe).then_some(story.size as u64),
+                    opening: Opening::default(),
                     give_up: None,
                     count_wait: Duration::from_secs(900),
                 },
@@ -417,6 +419,7 @@ impl Ring {
                     .map(|c| config.clients[*c].clone())
                     .collect(),
                 text,
+                opening: Opening::default(),
                 ring_wait: Duration::from_secs(3600),
                 count_wait: Duration::from_secs(900),
             };

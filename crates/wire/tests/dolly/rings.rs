@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::node::{Input, Node, Setup};
+use goldring_wire::dolly::opening::Opening;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
 use crate::ring::{Program, Ring, Story};
@@ -117,6 +118,7 @@ fn a_node_does_not_wait_for_a_child_for_ever() {
         parent: "n0".into(),
         children: vec!["n2".into(), "n3".into()],
         text: b"endconfig\n".to_vec(),
+        opening: Opening::default(),
         ring_wait: Duration::from_secs(3600),
         count_wait: Duration::from_secs(900),
     };

@@ -2,6 +2,7 @@
 
 mod dhcp;
 mod faults;
+mod forms;
 mod ipv6;
 mod leases;
 mod peers;
@@ -50,6 +51,7 @@ fn main() {
     let stories = [
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
+        (forms::STORIES, &reason),
         (peers::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
