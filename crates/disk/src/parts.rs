@@ -268,9 +268,7 @@ mod tests {
             let error = write(&root, 10, &[1]).unwrap_err().to_string();
             assert_eq!(
                 error,
-                format!(
-                    "{old} exists and is not overwritten; remove it, or write another outfile"
-                )
+                format!("{old} exists and is not overwritten; remove it, or write another outfile")
             );
             assert_eq!(fs::read(root.join(old)).unwrap(), b"old");
         }

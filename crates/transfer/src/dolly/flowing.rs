@@ -135,7 +135,9 @@ impl Flowing {
         let until = Instant::now() + SETTLE;
         let running = || {
             let lanes = self.pump.status().lanes;
-            lanes.first().is_some_and(|lane| lane.state == LaneState::Running)
+            lanes
+                .first()
+                .is_some_and(|lane| lane.state == LaneState::Running)
         };
         while running() && Instant::now() < until {
             thread::sleep(Duration::from_millis(5));

@@ -3,6 +3,9 @@
 use super::config::{CLIENTS_MAX, Dialect, FANOUT_MAX, Networks, Output, Source};
 use super::values::{Result, cut, fault, networks, number, split_size, words_of};
 
+/// The longest line that dolly 0.57 reads as one, without its end.
+const LINE_MAX: usize = 254;
+
 /// For whom a text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -118,6 +121,7 @@ impl Draft {
             last_line = index + 1;
             let words = words_of(raw);
             let Some(first) = words.first() else { continue };
+            draft.short_enough(last_line, &words)?;
             if first.starts_with("endconfig") {
                 draft.end = last_line;
                 return Ok(draft);
@@ -134,6 +138,21 @@ impl Draft {
             last_line,
             "the text ends here without an endconfig line; write endconfig below the last client",
         )
+    }
+
+    /// Old readers take what is behind the limit for the next line.
+    fn short_enough(&self, line: usize, words: &[&str]) -> Result<()> {
+        let length: usize = words.iter().map(|word| word.len() + 1).sum();
+        if self.reading == Reading::Operator && length > LINE_MAX + 1 {
+            return fault(
+                line,
+                format!(
+                    "a line of {} characters, and old programs read {LINE_MAX}; use a shorter path or name",
+                    length - 1
+                ),
+            );
+        }
+        Ok(())
     }
 
     /// A line of the SUSE dialect: what is no keyword is a client.

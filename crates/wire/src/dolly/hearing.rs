@@ -57,7 +57,6 @@ impl Hearing {
     /// # Errors
     /// This is no dolly, or one that does not fit.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<Heard, NotConfig> {
-        let mut answer = Vec::new();
         while let (Some(first), true) = (bytes.first(), self.state != State::Text) {
             if self.state == State::First {
                 self.begin(*first)?;
@@ -68,11 +67,14 @@ impl Hearing {
             }
             self.part.push(*first);
             bytes = &bytes[1..];
-            answer.extend(self.step()?);
-        }
-        if !answer.is_empty() {
-            // A parent waits for the answer: nothing else can be here.
-            return Ok(Heard::Answer(answer));
+            let answer = self.step()?;
+            if !answer.is_empty() {
+                // A parent waits for the answer: nothing can be behind the challenge.
+                let alone = bytes.is_empty();
+                return alone
+                    .then_some(Heard::Answer(answer))
+                    .ok_or(NotConfig::Garbage);
+            }
         }
         if self.state == State::Text && self.text.push(bytes)? {
             return Ok(Heard::Complete);

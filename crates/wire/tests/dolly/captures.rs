@@ -15,15 +15,15 @@ use goldring_wire::dolly::topology;
 const CHAIN: &str = include_str!("../../../../fixtures/dolly/classic057_3c.wire");
 const TREE: &str = include_str!("../../../../fixtures/dolly/classic057_fan2_6c.wire");
 
-struct Message {
-    parent: String,
-    child: String,
-    down: bool,
+pub(crate) struct Message {
+    pub(crate) parent: String,
+    pub(crate) child: String,
+    pub(crate) down: bool,
     /// Bytes of control, or how much data.
-    what: Result<Vec<u8>, u64>,
+    pub(crate) what: Result<Vec<u8>, u64>,
 }
 
-fn read(text: &str) -> Vec<Message> {
+pub(crate) fn read(text: &str) -> Vec<Message> {
     let message = |line: &str| {
         let mut words = line.split(' ');
         let link = words.next().unwrap();
@@ -46,7 +46,7 @@ fn read(text: &str) -> Vec<Message> {
 }
 
 /// All control bytes of one direction of one connection.
-fn stream(messages: &[Message], parent: &str, child: &str, down: bool) -> Vec<u8> {
+pub(crate) fn stream(messages: &[Message], parent: &str, child: &str, down: bool) -> Vec<u8> {
     let of = |m: &&Message| m.parent == parent && m.child == child && m.down == down;
     let bytes = messages
         .iter()

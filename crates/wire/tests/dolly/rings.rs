@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
+use goldring_wire::dolly::config::Dialect;
 use goldring_wire::dolly::node::{Input, Node, Setup};
 use goldring_wire::dolly::opening::Opening;
+use goldring_wire::dolly::password::Password;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
 use crate::ring::{Program, Ring, Story};
@@ -16,6 +18,7 @@ fn story(n: usize, size: usize) -> Story {
         fanout: 1,
         size,
         pipe: false,
+        opening: Opening::default(),
         dies: None,
         seed: 1,
     }
@@ -172,6 +175,19 @@ proptest! {
         if harmless {
             prop_assert!(complete(&story).is_ok(), "{:?}", complete(&story));
         }
+    }
+
+    #[test]
+    fn a_ring_of_the_suse_dialect_completes(
+        n in 1_usize..9, size in 0_usize..20_000, password: bool, pipe: bool, seed: u64,
+    ) {
+        let opening = Opening {
+            dialect: Dialect::Suse,
+            password: password.then(|| Password::new("secret")),
+            seed: [7; 32],
+        };
+        let story = Story { opening, pipe, seed, ..story(n, size) };
+        prop_assert!(complete(&story).is_ok(), "{:?}", complete(&story));
     }
 
     #[test]
