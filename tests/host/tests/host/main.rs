@@ -1,12 +1,14 @@
 //! Stories of real processes in network namespaces. Each trial is one sentence.
 
 mod dhcp;
+mod discovery;
 mod faults;
 mod forms;
 mod ipv6;
 mod leases;
 mod peers;
 mod rings;
+mod suse;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +54,8 @@ fn main() {
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
         (forms::STORIES, &reason),
+        (suse::STORIES, &reason),
+        (discovery::STORIES, &reason),
         (peers::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
