@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::node::{self, Link, Node};
 use goldring_wire::dolly::server::{self, Server};
 use libfuzzer_sys::fuzz_target;
@@ -23,6 +24,7 @@ fuzz_target!(|script: &[u8]| {
             children: 2,
             text: b"endconfig\n".to_vec(),
             total: Some(10),
+            opening: Opening::default(),
             give_up: Some(LIMIT),
             count_wait: LIMIT,
         },
@@ -34,6 +36,7 @@ fuzz_target!(|script: &[u8]| {
             parent: "s".into(),
             children: vec!["b".into(), "c".into()],
             text: b"endconfig\n".to_vec(),
+            opening: Opening::default(),
             ring_wait: LIMIT,
             count_wait: LIMIT,
         },

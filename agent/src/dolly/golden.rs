@@ -1,68 +1,58 @@
 //! The golden node of a dolly ring.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
 use goldring_contract::limits::DOLLY_ACK_WAIT;
-use goldring_disk::source::Source;
 use goldring_transfer::dolly::server::{self, Options};
-use goldring_transfer::dolly::{self, Summary};
-use goldring_wire::dolly::config::{Config, Payload, Text};
-use goldring_wire::dolly::identity::Own;
+use goldring_transfer::dolly::{self, Manner, Summary};
+use goldring_wire::dolly::config::{Config, Output, Payload, Text};
+use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::server::Setup;
 use goldring_wire::dolly::{listed, topology};
 
-use super::Args;
+use super::input::{self, Input};
 use super::screen::{Place, Screen};
+use super::{Args, ring};
+use crate::fault::Usage;
 
 /// `goldring dolly -s`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = Root::system();
     let mut screen = Screen::new(Place::Command, args.verbose);
-    let Some(file) = &args.config else {
-        bail!(crate::fault::Usage("-s needs -f FILE".to_owned()));
-    };
-    let config = read_config(file)?;
-    if let Some(refusal) = dolly::not_yet(&config) {
-        bail!("{}: {refusal}", file.display());
-    }
-    if args.server {
-        check_name(&config, &dolly::own(&root, &[]))?;
+    let config = ring::config(args, &root, &dolly::own(&root, &[]), &mut screen)?;
+    if args.dummy && matches!(config.payload, Payload::File { .. }) {
+        bail!(Usage(
+            "-d sends dummy data, but the configuration has an infile; write dummy instead of infile and outfile"
+                .to_owned()
+        ));
     }
     let text = config.text()?;
     if let Some(warning) = &text.warning {
         screen.say(&format!("warning: {warning}"));
     }
-    if config.segsize.is_some() {
-        screen.talk("segsize has no effect; the system chooses better");
-    }
-    let Payload::File { input, .. } = &config.payload else {
-        bail!("there is no infile");
-    };
-    let source = Source::open(&root, &std::path::absolute(&input.path)?)?;
-    for user in &source.users {
+    let time = args.dummy_time.map(Duration::from_secs);
+    let input = input::open(&root, &config, time)?;
+    for user in &input.users {
         screen.say(&format!(
             "warning: {user}; what changes while it is copied is copied half"
         ));
     }
     if args.dry_run {
-        print!("{}", plan(&config, &text, source.size));
+        print!("{}", plan(&config, &text, &input));
         return Ok(());
     }
     // Before the clone: a wrong path must not turn an hour's good work into a failure.
     let log = args.log.as_deref().map(open_log).transpose()?;
-    let options = options(args, &config, text, (input.path.clone(), source));
+    let options = options(args, &config, text, input);
     let summary = server::serve(options, &mut screen)?;
-    screen.summary(
-        &format!("{} clones are complete", config.clients.len()),
-        &summary,
-    );
+    let done = format!("{} clones are complete", config.clients.len());
+    screen.summary(&done, &summary, args.size);
     if let Some(mut log) = log {
         let line = figures(&config, &summary);
         log.write_all(line.as_bytes())
@@ -71,62 +61,46 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_config(file: &Path) -> anyhow::Result<Config> {
-    let name = file.display();
-    let bytes = fs::read(file).with_context(|| format!("reading the configuration {name}"))?;
-    Config::parse_bytes(&bytes).with_context(|| name.to_string())
-}
-
-/// dolly's `-s` makes sure that the file is meant for this computer.
-fn check_name(config: &Config, own: &Own) -> anyhow::Result<()> {
-    let server = config.server.as_str();
-    let short = |name: &str| name.split('.').next() == Some(server);
-    if own.is(server) || own.names.iter().any(|name| short(name)) || is_local(server, own) {
-        return Ok(());
-    }
-    let all: Vec<String> = own.all().collect();
-    bail!(
-        "the configuration says server {server}, this computer is {}; mend the server line, or use -S instead of -s",
-        listed(&all)
-    )
-}
-
-fn is_local(name: &str, own: &Own) -> bool {
-    let Ok(addresses) = (name, 0).to_socket_addrs() else {
-        return false;
-    };
-    let local = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || own.addresses.contains(&ip),
-        IpAddr::V6(_) => false,
-    };
-    addresses.map(|address| address.ip()).any(local)
-}
-
-fn options(args: &Args, config: &Config, text: Text, input: (String, Source)) -> Options {
-    let (input_name, source) = input;
+fn options(args: &Args, config: &Config, text: Text, input: Input) -> Options {
     Options {
         talk: Setup {
             children: topology::of_server(config.clients.len(), config.fanout).len(),
             clients: config.clients.clone(),
             text: text.bytes,
-            total: source.size,
+            opening: Opening {
+                dialect: config.dialect,
+                password: args.password(),
+                seed: goldring_sys::random::bytes(),
+            },
+            total: input.size,
             give_up: args.alarm.map(Duration::from_secs),
             count_wait: DOLLY_ACK_WAIT,
         },
-        input: Box::new(source),
-        input_name,
-        stall: args.stall(),
+        input: input.reader,
+        input_name: input.name,
+        manner: Manner::of(config, args.stall()),
     }
 }
 
 /// What would happen.
-fn plan(config: &Config, text: &Text, size: Option<u64>) -> String {
+fn plan(config: &Config, text: &Text, input: &Input) -> String {
     let mut plan = String::new();
-    let size = size.map_or_else(|| "unknown (a pipe)".to_owned(), |n| format!("{n} bytes"));
-    let Payload::File { input, output } = &config.payload else {
-        return plan;
+    let size = input.size.map_or_else(
+        || "unknown before its end".to_owned(),
+        |n| format!("{n} bytes"),
+    );
+    let _ = writeln!(plan, "input    {} on {}, {size}", input.name, config.server);
+    let (packs, writes) = match &config.payload {
+        Payload::Dummy { .. } => ("", "writes nothing".to_owned()),
+        Payload::File { input, output } => (
+            if output.compressed {
+                " and packs it"
+            } else {
+                ""
+            },
+            what_is_written(input.compressed, output),
+        ),
     };
-    let _ = writeln!(plan, "input    {} on {}, {size}", input.path, config.server);
     let _ = writeln!(plan, "text     {} bytes", text.bytes.len());
     let mut line = |name: &str, does: String, children: Vec<String>| {
         let feeds = if children.is_empty() {
@@ -140,14 +114,22 @@ fn plan(config: &Config, text: &Text, size: Option<u64>) -> String {
     let first = topology::of_server(config.clients.len(), config.fanout);
     line(
         &config.server,
-        format!("reads {}", input.path),
+        format!("reads {}{packs}", input.name),
         names(first),
     );
     for (index, client) in config.clients.iter().enumerate() {
         let children = names(config.children_of(index));
-        line(client, format!("writes {}", output.path), children);
+        line(client, writes.clone(), children);
     }
     plan
+}
+
+fn what_is_written(unpacked: bool, output: &Output) -> String {
+    let how = if unpacked { "unpacks into" } else { "writes" };
+    match output.split {
+        Some(size) => format!("{how} {}_0, {0}_1, … of {size} bytes each", output.path),
+        None => format!("{how} {}", output.path),
+    }
 }
 
 fn open_log(path: &Path) -> anyhow::Result<File> {

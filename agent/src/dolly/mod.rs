@@ -1,8 +1,11 @@
 //! `goldring dolly`: the golden node with `-s`, otherwise a node.
 
 mod golden;
-pub(crate) mod member;
+mod input;
+mod member;
+mod ring;
 pub(crate) mod screen;
+pub(crate) mod store;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -10,13 +13,19 @@ use std::time::Duration;
 
 use anyhow::bail;
 use goldring_contract::limits::DOLLY_STALL;
+use goldring_wire::dolly::config::{CLIENTS_MAX, Dialect, parse_size};
+use goldring_wire::dolly::password::Password;
 
 use crate::fault::Usage;
 
 /// Examples at the end of the help text.
 const EXAMPLES: &str = "\
-Examples:
-  On the golden node, with this dolly.cfg:
+Examples, on the golden node:
+  goldring dolly -s --in /dev/sda --out /dev/sda node2 node3 node4
+                                               clone to these nodes
+  goldring dolly -s --in /dev/sda --out /dev/sda --nodes 40
+                                               clone to the 40 nodes that wait
+  goldring dolly -s -v -f dolly.cfg            clone as this file says:
 
     infile /dev/sda
     outfile /dev/sda
@@ -29,9 +38,8 @@ Examples:
     node4
     endconfig
 
-  goldring dolly -s -v -f dolly.cfg            clone
-  goldring dolly -s -f dolly.cfg --dry-run     check the file, connect to nobody
-  On each node (rescue dollymethod does it by itself):
+  Each with --dry-run says what would happen and connects to nobody.
+On each node (rescue dollymethod does it by itself):
   goldring dolly -v                            wait for the golden node
 
 Exit status: 0 all clones are complete, 1 it failed, 2 wrong options.";
@@ -41,14 +49,32 @@ Exit status: 0 all clones are complete, 1 it failed, 2 wrong options.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// This is the golden node; its name must be the configuration's server
-    #[arg(short = 's', requires = "config", conflicts_with = "any_server")]
+    #[arg(short = 's', conflicts_with = "any_server")]
     server: bool,
     /// As -s, whatever this computer is called
-    #[arg(short = 'S', requires = "config")]
+    #[arg(short = 'S')]
     any_server: bool,
     /// The configuration (golden node only; the others get it from there)
     #[arg(short = 'f', value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Without a configuration: what is read on the golden node
+    #[arg(
+        long = "in",
+        value_name = "PATH",
+        requires = "output",
+        conflicts_with = "config"
+    )]
+    input: Option<String>,
+    /// Without a configuration: what is written on every node
+    #[arg(long = "out", value_name = "PATH", requires = "input")]
+    output: Option<String>,
+    /// Without a configuration: the nodes, in their order
+    #[arg(value_name = "NODE", requires = "input")]
+    nodes: Vec<String>,
+    /// Without a configuration: find so many waiting nodes (UDP port 9996), then start
+    #[arg(long = "nodes", value_name = "N", requires = "input", conflicts_with = "nodes",
+          value_parser = nodes)]
+    count: Option<usize>,
     /// Say everything that happens
     #[arg(short = 'v')]
     verbose: bool,
@@ -58,21 +84,28 @@ pub(crate) struct Args {
     /// Give up if the ring is not complete after so long
     #[arg(short = 'a', value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     alarm: Option<u64>,
-    /// Accepted and without effect
+    /// Accepted and without effect: nothing is said about signals
     #[arg(short = 'q')]
     quiet: bool,
     /// Do not sync at the end (a node only; for measurements)
     #[arg(short = 'n')]
     no_sync: bool,
-    /// Dummy data; comes with a later version
-    #[arg(short = 'd', hide = true)]
+    /// A dummy run, to measure the network: zeros are sent, nothing is written
+    #[arg(short = 'd')]
     dummy: bool,
-    /// Length of a dummy run; comes with a later version
-    #[arg(short = 't', value_name = "SECONDS", hide = true)]
+    /// How long a dummy run lasts (golden node only)
+    #[arg(short = 't', value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     dummy_time: Option<u64>,
-    /// Uncompressed size; accepted and without effect
-    #[arg(short = 'c', value_name = "SIZE", hide = true)]
-    size: Option<String>,
+    /// How large compressed data is unpacked (4G, 500M, …), for the figures only
+    #[arg(short = 'c', value_name = "SIZE", value_parser = size)]
+    size: Option<u64>,
+    /// The password of a ring of dolly 0.70 and later
+    #[arg(short = 'P', value_name = "PASSWORD")]
+    password: Option<String>,
+    /// What is spoken with the nodes: classic (dolly up to 0.64), or suse (0.70 and later).
+    /// A node recognises it by itself
+    #[arg(long, value_name = "DIALECT", value_parser = ["classic", "suse"], default_value = "classic")]
+    dialect: String,
     /// Give up when no data has moved for so long
     #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_STALL.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..))]
@@ -96,19 +129,48 @@ impl Args {
     fn stall(&self) -> Duration {
         Duration::from_secs(self.stall_timeout)
     }
+
+    fn dialect(&self) -> Dialect {
+        match self.dialect.as_str() {
+            "suse" => Dialect::Suse,
+            _ => Dialect::Classic,
+        }
+    }
+
+    fn password(&self) -> Option<Password> {
+        self.password.as_deref().map(Password::new)
+    }
+}
+
+fn size(word: &str) -> Result<u64, String> {
+    parse_size(word).ok_or_else(|| "write a size such as 700M (K, M, G or T)".to_owned())
+}
+
+fn nodes(word: &str) -> Result<usize, String> {
+    match word.parse() {
+        Ok(n) if (1..=CLIENTS_MAX).contains(&n) => Ok(n),
+        _ => Err(format!("write a number from 1 to {CLIENTS_MAX}")),
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if args.dummy || args.dummy_time.is_some() {
-        bail!(Usage(
-            "-d and -t (dummy data) come with a later version; clone a file to measure".to_owned()
-        ));
-    }
     if args.is_server() {
+        if args.password.is_some() && args.dialect() == Dialect::Classic {
+            bail!(Usage(
+                "only dolly 0.70 and later know a password; add --dialect suse, or leave -P away"
+                    .to_owned()
+            ));
+        }
         return golden::run(args);
     }
-    let server_only = [(args.config.is_some(), "-f"), (args.dry_run, "--dry-run")];
+    let server_only = [
+        (args.config.is_some(), "-f"),
+        (args.input.is_some(), "--in"),
+        (args.dummy_time.is_some(), "-t"),
+        (args.size.is_some(), "-c"),
+        (args.dry_run, "--dry-run"),
+    ];
     for (given, option) in server_only {
         if given {
             bail!(Usage(format!(

@@ -57,15 +57,18 @@ impl Screen {
         }
     }
 
-    /// The last line of a ring.
-    pub(crate) fn summary(&mut self, what: &str, summary: &Summary) {
+    /// The last line of a ring. `unpacked` is what the bytes become, as the operator says.
+    pub(crate) fn summary(&mut self, what: &str, summary: &Summary, unpacked: Option<u64>) {
         self.end_line();
         let seconds = summary.elapsed.as_secs_f64();
-        let line = format!(
+        let mut line = format!(
             "{what}: {} bytes in {seconds:.1} s, {}",
             summary.bytes,
             rate(summary.bytes, summary.elapsed)
         );
+        if let Some(bytes) = unpacked {
+            line += &format!("; unpacked {bytes} bytes, {}", rate(bytes, summary.elapsed));
+        }
         let _ = writeln!(io::stdout(), "{line}");
         if let Some(trouble) = &summary.trouble {
             self.say(&format!("this copy is complete, but then: {trouble}"));

@@ -14,7 +14,7 @@ use super::codec::ZSTD;
 use super::cook::{self, Kitchen};
 use super::screen::Screen;
 use super::{ClientArgs, timing};
-use crate::dolly::member as disk;
+use crate::dolly::store;
 use crate::fault;
 
 /// `goldring dollyC`.
@@ -38,7 +38,7 @@ pub(crate) fn open(root: &Root, wanted: Wanted<'_>) -> Result<Store, String> {
     let path = std::path::absolute(wanted.output).map_err(fault::one_line)?;
     if wanted.cook.archive().is_some() {
         if wanted.dry {
-            return Ok(nothing(wanted.output));
+            return Ok(store::nowhere(wanted.output));
         }
         cook::folder(&path)?;
         let kitchen = Kitchen::start(wanted.cook, &path, None)?;
@@ -50,14 +50,14 @@ pub(crate) fn open(root: &Root, wanted: Wanted<'_>) -> Result<Store, String> {
         && !path.starts_with("/dev")
     {
         // It would be made; a look makes nothing.
-        return Ok(nothing(wanted.output));
+        return Ok(store::nowhere(wanted.output));
     }
-    let target = disk::wait_for(root, &path)?;
+    let target = store::existing(root, &path).map_err(fault::one_line)?;
     if wanted.dry {
         let room = target.room();
-        let mut store = nothing(wanted.output);
-        store.fits = Box::new(move |size| room.check(size.bytes()).map_err(fault::one_line));
-        return Ok(store);
+        let mut look = store::nowhere(wanted.output);
+        look.fits = Box::new(move |size| room.check(size.bytes()).map_err(fault::one_line));
+        return Ok(look);
     }
     if target.kind == Kind::File {
         // As dolly+ does, and unlike dolly: what was there before is gone.
@@ -67,7 +67,7 @@ pub(crate) fn open(root: &Root, wanted: Wanted<'_>) -> Result<Store, String> {
             .map_err(|error| format!("emptying {}: {}", wanted.output, fault::one_line(error)))?;
     }
     if wanted.cook == Cook::PLAIN {
-        return Ok(disk::store(target, wanted.output, Sync::Always));
+        return Ok(store::of_target(target, wanted.output, Sync::Always));
     }
     let kitchen = Kitchen::start(wanted.cook, &path, Some(target.file))?;
     Ok(stored(wanted.output, Box::new(kitchen)))
@@ -79,19 +79,4 @@ fn stored(name: &str, sink: Box<dyn goldring_transfer::pump::Sink>) -> Store {
         sink,
         fits: Box::new(|_| Ok(())),
     }
-}
-
-/// Takes nothing: for a dry run.
-fn nothing(name: &str) -> Store {
-    struct Nothing;
-    impl std::io::Write for Nothing {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    impl goldring_transfer::pump::Sink for Nothing {}
-    stored(name, Box::new(Nothing))
 }

@@ -9,8 +9,8 @@ use goldring_transfer::dolly::client::{self, ClientError, Options};
 use goldring_transfer::dollyplus::{PlusError, client as plus};
 use goldring_wire::dolly::config::{Config, Payload};
 
-use crate::dolly::member;
 use crate::dolly::screen::{Place, Screen};
+use crate::dolly::store;
 use crate::dollyplus::{self, screen::Screen as PlusScreen};
 use crate::fault;
 
@@ -24,14 +24,14 @@ pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
     let mut output = String::new();
     let mut open = |config: &_| {
         refuse_stage2(config)?;
-        let store = member::open(root, config, Sync::Always)?;
+        let store = store::open(root, config, Sync::Always)?;
         output.clone_from(&store.name);
         Ok(store)
     };
     let result = client::clone(&options, &mut open, &mut screen);
     match result {
         Ok(summary) => {
-            screen.summary("cloned", &summary);
+            screen.summary("cloned", &summary, None);
             screen.mark(Milestone::CloneDone);
             let after = summary.trouble.map(|t| format!(", but then {t}"));
             Outcome::Done(format!(

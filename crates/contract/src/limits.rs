@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const DOLLY_DATA_PORT: u16 = 9998;
 /// dolly's control port (dolly 0.57, `dolly.c`).
 pub const DOLLY_CONTROL_PORT: u16 = 9997;
+/// Where waiting nodes are asked whether they wait (UDP). dolly uses the number for TCP.
+pub const DISCOVER_PORT: u16 = 9996;
 /// How long `rescue dollymethod` waits for its server, then reboots (manual).
 pub const DOLLY_CLONE_WAIT: Duration = Duration::from_secs(300);
 /// How long `method:dolly` waits for its server in each try, without `dolly_timeout`

@@ -5,8 +5,10 @@
 pub mod cloop;
 pub mod escape;
 pub mod fstab;
+pub mod gzip;
 pub mod lsblk;
 pub mod member;
+pub mod parts;
 pub mod probe;
 pub mod source;
 pub mod superblock;

@@ -35,6 +35,9 @@ pub enum SourceError {
     /// A folder.
     #[error("the infile {0} is a folder; name a disk, a partition or a file")]
     Folder(String),
+    /// A part of a split input that has no size.
+    #[error("{0} is no plain file; split reads plain files")]
+    Part(String),
     /// The system refused.
     #[error("opening the infile {path}")]
     Io {

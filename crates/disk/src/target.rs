@@ -67,6 +67,9 @@ pub enum TargetError {
     /// A folder and other things without room for data.
     #[error("{0} is neither a disk, a partition nor a file; name one in the outfile line")]
     Unusable(String),
+    /// A file that must not exist does.
+    #[error("{0} exists and is not overwritten; remove it, or write another outfile")]
+    Exists(String),
     /// The input does not fit.
     #[error(
         "{path} has {size} bytes, {missing} too few for the {total} bytes to come; use a larger one, or a smaller input"
@@ -134,6 +137,18 @@ impl Target {
             },
             file,
         })
+    }
+
+    /// Makes a plain file that must not exist yet.
+    ///
+    /// # Errors
+    /// Something has this name already, or the file cannot be made.
+    pub fn create_new(root: &Root, path: &Path) -> Result<Self, TargetError> {
+        let shown = path.display().to_string();
+        match fs::symlink_metadata(root.join(path)) {
+            Ok(_) => Err(TargetError::Exists(shown)),
+            Err(_) => Self::create(root, path, shown),
+        }
     }
 
     fn create(root: &Root, path: &Path, shown: String) -> Result<Self, TargetError> {
@@ -212,7 +227,8 @@ impl Target {
                 path,
                 size: Some(size),
             },
-            _ => Room { path, size: None },
+            Kind::File => Room::of_file(&self.file, path),
+            Kind::Stream => Room { path, size: None },
         }
     }
 }
@@ -225,6 +241,21 @@ pub struct Room {
 }
 
 impl Room {
+    /// Of a plain file: what it occupies, and what is free around it.
+    pub(crate) fn of_file(file: &File, path: String) -> Self {
+        let occupied = file.metadata().map(|meta| meta.blocks() * 512);
+        let size = match (occupied, rustix::fs::fstatvfs(file)) {
+            // A file system without blocks, such as some of those over the network,
+            // says nothing about its size.
+            (Ok(occupied), Ok(around)) if around.f_blocks > 0 => {
+                let free = around.f_bavail.saturating_mul(around.f_frsize);
+                Some(free.saturating_add(occupied))
+            }
+            _ => None,
+        };
+        Self { path, size }
+    }
+
     /// Whether `total` bytes fit.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ pub mod power;
 pub mod process;
 pub mod random;
 pub mod signals;
+pub mod tcp;
 pub mod terminal;
 pub mod udp;
 pub mod uevents;

@@ -2,8 +2,10 @@
 //! the fetchers of stage 2.
 
 pub mod digest;
+pub mod discover;
 pub mod dolly;
 pub mod dollyplus;
 pub mod fetch;
+pub mod fib;
 pub mod pump;
 pub mod remote;

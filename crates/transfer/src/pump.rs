@@ -300,6 +300,8 @@ fn run_lane(mut sink: Box<dyn Sink>, pieces: &Receiver<Piece>, all: &Shared, own
         Ok(false) => LaneState::Stopped,
         Err(error) => LaneState::Failed(error.kind(), error.to_string()),
     };
+    // Whoever sees the new state may end the program, and a sink may have to tidy up.
+    drop(sink);
     *lock(&own.state) = state;
 }
 

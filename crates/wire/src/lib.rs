@@ -4,6 +4,7 @@
 pub mod arp;
 pub mod dhcp;
 pub mod dhcp6;
+pub mod discover;
 pub mod dolly;
 pub mod dollyplus;
 pub mod router;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use goldring_contract::limits::{DOLLY_STAGE2_TRIES, DOLLY_STAGE2_WAIT};
 use goldring_contract::sentences::NO_DOLLY_SERVER;
 use goldring_transfer::dolly::client::{self, ClientError, Options, Size, Store};
-use goldring_transfer::dolly::{Event, Reporter, Summary, not_yet};
+use goldring_transfer::dolly::{Event, Reporter, Summary};
 use goldring_transfer::fetch::Progress;
 use goldring_wire::dolly::config::{Config, Payload};
 
@@ -174,11 +174,15 @@ fn refuse(refused: &RefCell<Option<Fate>>, fate: fn(String) -> Fate, why: String
 
 /// The number of the ramdisk that a configuration names.
 fn target(config: &Config) -> Result<u8, String> {
-    if let Some(refusal) = not_yet(config) {
-        return Err(refusal);
-    }
-    let Payload::File { output, .. } = &config.payload else {
-        return Err("there is no outfile".to_owned());
+    let output = match &config.payload {
+        Payload::Dummy { .. } => return Err(not_as_it_is("dummy")),
+        Payload::File { input, output } if input.compressed || output.compressed => {
+            return Err(not_as_it_is("compressed"));
+        }
+        Payload::File { output, .. } if output.split.is_some() => {
+            return Err(not_as_it_is("outfile with split"));
+        }
+        Payload::File { output, .. } => output,
     };
     ramdisk::number(&output.path).ok_or_else(|| {
         format!(
@@ -187,6 +191,14 @@ fn target(config: &Config) -> Result<u8, String> {
             output.path
         )
     })
+}
+
+/// Stage 1 has nothing to unpack with, and room for one file.
+fn not_as_it_is(what: &str) -> String {
+    format!(
+        "the configuration says {what}, but stage 2 must come as it is, into one ramdisk; remove it \
+         and start the ring again"
+    )
 }
 
 /// How much fits.
@@ -276,6 +288,10 @@ mod tests {
         assert!(target(&config("dummy 5\n")).unwrap_err().contains("dummy"));
         let packed = target(&config("compressed infile x\noutfile /dev/ram3\n"));
         assert!(packed.unwrap_err().contains("compressed"));
+        let split = target(&config("infile x\noutfile /dev/ram3 split 1M\n"));
+        assert!(split.unwrap_err().contains("split"));
+        let parts = target(&config("infile x split\noutfile /dev/ram3\n"));
+        assert_eq!(parts, Ok(3), "the golden node puts them together");
     }
 
     #[test]

@@ -5,27 +5,47 @@ blocks, raw relaying), so that goldring is tested against somebody else.
 
 usage: classic.py server CONFIG | classic.py client NAME
 """
+import itertools
 import os
+import re
 import select
 import socket
 import struct
+import subprocess
 import sys
 import time
 
 DATA, CONTROL, BLOCK = 9998, 9997, 4096
+UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 
-def connect(host):
+def connect(host, port, segsize=0):
+    """One connection; refused ones are the caller's business."""
+    sock = socket.socket()
+    if segsize:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segsize)
+    sock.connect((host, port))
+    return sock
+
+
+def patiently(work):
     while True:
-        pair = []
         try:
-            for port in (DATA, CONTROL):
-                pair.append(socket.create_connection((host, port)))
-            return pair
+            return work()
         except ConnectionRefusedError:
-            for half in pair:
-                half.close()
             time.sleep(1)
+
+
+def connect_pair(host, segsize=0):
+    def once():
+        data = connect(host, DATA, segsize)
+        try:
+            return [data], connect(host, CONTROL)
+        except ConnectionRefusedError:
+            data.close()
+            raise
+
+    return patiently(once)
 
 
 def listener(port):
@@ -35,16 +55,59 @@ def listener(port):
     return sock
 
 
-def parse(text):
-    lines = text.decode().split("\n")
-    value = {}
-    for at, line in enumerate(lines):
-        word, _, rest = line.partition(" ")
-        value[word] = rest
-        if word == "clients":
-            count = int(rest)
-            return value, lines[at + 1 : at + 1 + count], int(value.get("fanout", 1))
-    sys.exit("no clients line")
+class Config:
+    """What the text says, read line by line as the old program does."""
+
+    def __init__(self, text):
+        lines = text.decode().split("\n")
+        value = {}
+        for at, line in enumerate(lines):
+            word, _, rest = line.partition(" ")
+            if word == "compressed":
+                word, _, rest = rest.partition(" ")
+                value["compressed " + word] = True
+            value[word] = rest
+            if word == "clients":
+                self.hosts = lines[at + 1 : at + 1 + int(rest)]
+                break
+        else:
+            sys.exit("no clients line")
+        self.fanout = int(value.get("fanout", 1))
+        self.segsize = int(value.get("segsize", 0))
+        self.dummy = value.get("dummy")
+        infile = value.get("infile", "").split(" ")
+        self.infile, self.in_parts = infile[0], "split" in infile
+        outfile = value.get("outfile", "").split(" ")
+        self.outfile, self.part = outfile[0], 0
+        if "split" in outfile:
+            number, unit = re.fullmatch("([0-9]+)([kKmMgGtT]?)", outfile[2]).groups()
+            self.part = int(number) << UNITS.get(unit.lower(), 0)
+        self.unpack = "compressed infile" in value
+        self.pack = "compressed outfile" in value
+        self.add = []
+        for word in ("add", "add2"):
+            if word in value:
+                number, *names = value[word].split(":")
+                self.add = [(word, name) for name in names[: int(number)]]
+
+    def further_names(self, host):
+        for word, name in self.add:
+            if word == "add":
+                yield host + name
+            else:
+                at = re.search("[0-9]", host).start()
+                yield host[:at] + name + host[at:]
+
+    def connect(self, host):
+        """Data, control, then a data connection for each name on another network; with
+        those, each begins with its number."""
+        links, control = connect_pair(host, self.segsize)
+        for name in self.further_names(host):
+            links.append(patiently(lambda: connect(name, DATA, self.segsize)))
+        if self.add:
+            for number, link in enumerate(links):
+                link.sendall(struct.pack("=i", number))
+        return links, control
 
 
 def exactly(sock, count):
@@ -57,34 +120,114 @@ def exactly(sock, count):
     return got
 
 
-def server(path):
-    text = open(path, "rb").read()
-    value, hosts, fanout = parse(text)
-    children = [connect(host) for host in hosts[:fanout]]
-    for _, control in children:
-        control.sendall(text)
+def parts(path):
+    for number in itertools.count():
+        name = f"{path}_{number}"
+        if not os.path.exists(name):
+            return
+        with open(name, "rb") as source:
+            yield from iter(lambda: source.read(1 << 16), b"")
+
+
+def pieces(config):
+    """The input, packed or in parts or both, in any pieces."""
+    if config.dummy is not None:
+        yield bytes(int(config.dummy) << 20)
+    elif config.in_parts:
+        yield from parts(config.infile)
+    elif config.pack:
+        with open(config.infile, "rb") as source:
+            gzip = subprocess.Popen(["gzip", "-cf"], stdin=source, stdout=subprocess.PIPE)
+            yield from iter(lambda: gzip.stdout.read(1 << 16), b"")
+    else:
+        with open(config.infile, "rb") as source:
+            yield from iter(lambda: source.read(1 << 16), b"")
+
+
+def blocks(config):
+    rest = b""
+    for piece in pieces(config):
+        rest += piece
+        while len(rest) >= BLOCK:
+            yield rest[:BLOCK]
+            rest = rest[BLOCK:]
+    if rest:
+        yield rest
+
+
+def wait_until_ready(children, count):
     ready = 0
-    while ready < len(hosts):
+    while ready < count:
         readable, _, _ = select.select([c for _, c in children], [], [])
         for control in readable:
             piece = control.recv(1024)
             if not piece:
                 sys.exit("read returned 0 from backflow")
             ready += piece.count(b"ready")
+
+
+def send_everything(config, children):
     total = 0
-    with open(value["infile"], "rb") as source:
-        while block := source.read(BLOCK):
-            total += len(block)
-            for data, _ in children:
-                data.sendall(block)
+    for number, block in enumerate(blocks(config)):
+        total += len(block)
+        for links, _ in children:
+            links[number % len(links)].sendall(block)
     number = struct.pack("<Q", total)
-    for data, control in children:
+    for links, control in children:
         control.sendall(number)
-        data.shutdown(socket.SHUT_RDWR)
+        for link in links:
+            link.shutdown(socket.SHUT_RDWR)
     counts = [exactly(control, 8) for _, control in children]
     if counts[-1] != number:
         sys.exit("*** ERROR ***")
     print("Clients done.")
+
+
+def server(path):
+    text = open(path, "rb").read()
+    config = Config(text)
+    children = [config.connect(host) for host in config.hosts[: config.fanout]]
+    for _, control in children:
+        control.sendall(text)
+    wait_until_ready(children, len(config.hosts))
+    send_everything(config, children)
+
+
+class Target:
+    """Where the data goes: a file that exists, a new one, new parts, or gunzip."""
+
+    def __init__(self, config):
+        self.size, self.path, self.number, self.filled = config.part, config.outfile, 0, 0
+        self.gunzip = self.file = None
+        if config.dummy is not None:
+            self.file = open("/dev/null", "wb")
+        elif self.size:
+            self.file = open(f"{self.path}_0", "xb")
+        else:
+            self.file = open(self.path, "xb" if config.pack else "r+b")
+        if config.unpack:
+            self.gunzip = subprocess.Popen(["gunzip"], stdin=subprocess.PIPE, stdout=self.file)
+
+    def write(self, block):
+        if self.gunzip:
+            self.gunzip.stdin.write(block)
+            return
+        while self.size and self.filled + len(block) > self.size:
+            room = self.size - self.filled
+            self.file.write(block[:room])
+            self.file.close()
+            block, self.filled, self.number = block[room:], 0, self.number + 1
+            self.file = open(f"{self.path}_{self.number}", "xb")
+        self.file.write(block)
+        self.filled += len(block)
+
+    def close(self):
+        if self.gunzip:
+            # The old program does not wait; a test has to.
+            self.gunzip.stdin.close()
+            if self.gunzip.wait():
+                sys.exit("gunzip failed")
+        self.file.close()
 
 
 def client(name):
@@ -93,21 +236,26 @@ def client(name):
     control_port.listen(1)
     control, _ = control_port.accept()
     text = control.recv(4096)
-    value, hosts, fanout = parse(text)
-    me = hosts.index(name)
-    data, _ = data_port.accept()
+    config = Config(text)
+    me = config.hosts.index(name)
+    links = [data_port.accept()[0] for _ in range(1 + len(config.add))]
+    if config.add:
+        for number, link in enumerate(links):
+            assert struct.unpack("=i", exactly(link, 4)) == (number,)
     control.sendall(f"Host got parameters '{name}'.\n".encode())
-    target = open(value["outfile"], "r+b")
-    children = [connect(h) for h in hosts[(me + 1) * fanout : (me + 2) * fanout]]
-    for _, below in children:
-        below.sendall(text)
+    target = Target(config)
+    below = config.hosts[(me + 1) * config.fanout : (me + 2) * config.fanout]
+    children = [config.connect(host) for host in below]
+    for _, child in children:
+        child.sendall(text)
     control.sendall(f"Host ready '{name}'.\n".encode())
-    transfer(control, data, children, target)
+    transfer(control, links, children, target)
 
 
-def transfer(control, data, children, target):
-    total, received = None, 0
+def transfer(control, links, children, target):
+    total, received, turn = None, 0, 0
     while total is None or received < total:
+        data = links[turn % len(links)]
         watch = [data] + [below for _, below in children]
         if total is None:
             watch.append(control)
@@ -129,8 +277,9 @@ def transfer(control, data, children, target):
                 sys.exit("data ended")
             received += len(block)
             target.write(block)
-            for below, _ in children:
-                below.sendall(block)
+            for down, _ in children:
+                down[turn % len(down)].sendall(block)
+            turn += bool(block)
         for _, below in children:
             if below in readable:
                 control.sendall(below.recv(1024))

@@ -97,6 +97,56 @@ impl Net {
         format!("10.77.0.{}", computer + 10)
     }
 
+    /// Gives every computer a second card on a network of its own, 10.78.0.10 and so on.
+    /// There `n1` is called `n1-b`, `n1-c` and `nx1`.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn second_network(&self) -> Result<()> {
+        let bridge = format!("{}b", self.prefix);
+        ip(&["-n", &bridge, "link", "add", "br1", "type", "bridge"])?;
+        ip(&["-n", &bridge, "link", "set", "br1", "up"])?;
+        let hosts: String = (0..self.computers)
+            .map(|i| format!("10.78.0.{} n{i}-b n{i}-c nx{i}\n", i + 10))
+            .collect();
+        for i in 0..self.computers {
+            let name = self.namespace(i);
+            let known = PathBuf::from("/etc/netns").join(&name).join("hosts");
+            let before = fs::read_to_string(&known)?;
+            fs::write(&known, before + &hosts)?;
+            let port = format!("q{i}");
+            ip(&[
+                "link", "add", &port, "netns", &bridge, "type", "veth", "peer", "name", "eth1",
+                "netns", &name,
+            ])?;
+            ip(&["-n", &bridge, "link", "set", &port, "master", "br1", "up"])?;
+            let address = format!("10.78.0.{}/24", i + 10);
+            ip(&["-n", &name, "addr", "add", &address, "dev", "eth1"])?;
+            ip(&["-n", &name, "link", "set", "eth1", "up"])?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes a computer's card has sent and received.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn traffic(&self, computer: usize, card: &str) -> Result<u64> {
+        let name = self.namespace(computer);
+        let folder = format!("/sys/class/net/{card}/statistics");
+        let files = [format!("{folder}/tx_bytes"), format!("{folder}/rx_bytes")];
+        let output = Command::new("ip")
+            .args(["netns", "exec", &name, "cat"])
+            .args(&files)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let numbers = text.split_whitespace().map(str::parse::<u64>);
+        Ok(numbers
+            .collect::<std::result::Result<Vec<_>, _>>()?
+            .iter()
+            .sum())
+    }
+
     /// The namespace of a computer.
     pub fn namespace(&self, computer: usize) -> String {
         format!("{}h{computer}", self.prefix)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::net::Net;
-use crate::program::{Program, classic, plus};
+use crate::program::{Program, old};
 
 /// Long enough for anything that is not broken.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -87,32 +87,69 @@ impl Ring {
     /// # Errors
     /// It does not start.
     pub fn start(&self, computer: usize, more: &[&str]) -> Result<Program> {
+        let file: &[&str] = if computer == 0 {
+            &["-s", "-f", "dolly.cfg"]
+        } else {
+            &[]
+        };
+        self.start_with(computer, &[file, more].concat())
+    }
+
+    /// Starts goldring on a computer with these options only.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(&self, computer: usize, options: &[&str]) -> Result<Program> {
         let goldring = self.goldring.to_string_lossy().into_owned();
-        let mut words = vec![goldring.as_str(), "dolly", "-v"];
-        if computer == 0 {
-            words.extend(["-s", "-f", "dolly.cfg"]);
-        }
-        words.extend(more);
+        let words = [&[goldring.as_str(), "dolly", "-v"], options].concat();
         Program::start(&self.net, computer, &self.home(computer), &words)
     }
 
-    /// Starts the independent old program on a computer.
+    /// Starts the independent old program on a computer. An old client's target must
+    /// exist, unless the configuration says otherwise.
     ///
     /// # Errors
     /// It does not start.
     pub fn start_classic(&self, computer: usize) -> Result<Program> {
-        let path = classic().to_string_lossy().into_owned();
+        let text = fs::read_to_string(self.home(0).join("dolly.cfg"))?;
+        let outfile = text.lines().find(|line| line.contains("outfile "));
+        if computer > 0 && outfile == Some("outfile out") {
+            self.make_target(computer)?;
+        }
         let name = format!("n{computer}");
+        self.start_old(computer, "classic", &name, &[])
+    }
+
+    /// Starts the independent old program of a dialect on a computer: the golden node on
+    /// 0, elsewhere a client that has this name.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_old(
+        &self,
+        computer: usize,
+        dialect: &str,
+        name: &str,
+        more: &[&str],
+    ) -> Result<Program> {
+        let path = old(dialect).to_string_lossy().into_owned();
+        let role = if computer == 0 {
+            ["server", "dolly.cfg"]
+        } else {
+            ["client", name]
+        };
+        let words = [&["python3", &path], &role[..], more].concat();
+        Program::start(&self.net, computer, &self.home(computer), &words)
+    }
+
+    /// Makes an empty target.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_target(&self, computer: usize) -> Result<()> {
         let home = self.home(computer);
         fs::create_dir_all(&home)?;
-        if computer == 0 {
-            let words = ["python3", &path, "server", "dolly.cfg"];
-            return Program::start(&self.net, 0, &home, &words);
-        }
-        // An old client's target must exist.
-        fs::write(home.join("out"), "")?;
-        let words = ["python3", &path, "client", &name];
-        Program::start(&self.net, computer, &home, &words)
+        Ok(fs::write(home.join("out"), "")?)
     }
 
     /// Starts everybody, clients first.
@@ -163,7 +200,7 @@ impl Ring {
     /// # Errors
     /// It does not start.
     pub fn start_old_plus(&self, computer: usize) -> Result<Program> {
-        let path = plus().to_string_lossy().into_owned();
+        let path = old("plus").to_string_lossy().into_owned();
         let words = match computer {
             0 => vec!["python3", &path, "server", "dolly.cfg", "20"],
             _ => vec!["python3", &path, "client"],

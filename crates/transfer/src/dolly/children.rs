@@ -2,38 +2,55 @@
 
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
 
-use super::dial::Dialer;
+use super::dial::{Arrival, Dialer, Manner};
 use super::flowing;
 use super::net::{Got, Pair, read_some, readable};
 use crate::pump::Lane;
+
+/// A child that is ready has every link to it; this is how long the own thread that made
+/// the last one may take to say so.
+const LINKS: Duration = Duration::from_secs(5);
 
 /// The children of this computer, in the order of the list.
 #[derive(Debug)]
 pub(super) struct Children {
     names: Vec<String>,
     pairs: Vec<Option<Pair>>,
+    links: usize,
     dialer: Dialer,
 }
 
 impl Children {
     /// Starts to connect to all of `names`.
-    pub(super) fn start(names: Vec<String>, stall: Duration) -> Self {
+    pub(super) fn start(names: Vec<String>, manner: Manner) -> Self {
         Self {
             pairs: names.iter().map(|_| None).collect(),
-            dialer: Dialer::start(names.clone(), stall),
+            links: manner.links(),
+            dialer: Dialer::start(names.clone(), manner),
             names,
         }
     }
 
     /// A child that answered since the last call.
     pub(super) fn arrived(&mut self) -> Option<usize> {
-        let (child, pair) = self.dialer.arrived()?;
-        self.pairs[child] = Some(pair);
-        Some(child)
+        loop {
+            match self.dialer.arrived()? {
+                Arrival::Pair(child, pair) => {
+                    self.pairs[child] = Some(pair);
+                    return Some(child);
+                }
+                Arrival::Link(child, link) => {
+                    if let Some(pair) = &mut self.pairs[child] {
+                        pair.data.push(link);
+                    }
+                }
+            }
+        }
     }
 
     /// Lets a child go and connects to it again.
@@ -44,6 +61,7 @@ impl Children {
 
     /// Lets a child go.
     pub(super) fn forget(&mut self, child: usize) {
+        self.dialer.cancel(child);
         self.pairs[child] = None;
     }
 
@@ -83,12 +101,27 @@ impl Children {
         }
     }
 
-    /// The lanes to all children.
-    pub(super) fn lanes(&self) -> Result<Vec<Lane>, Failure> {
+    /// The lanes to all children, who are ready.
+    pub(super) fn lanes(&mut self) -> Result<Vec<Lane>, Failure> {
+        let until = Instant::now() + LINKS;
+        while let Some(child) = self.with_too_few_links() {
+            if Instant::now() >= until {
+                let neighbour = self.names[child].clone();
+                let what = "its ready before it had every link of the add line";
+                return Err(Failure::Nonsense { neighbour, what });
+            }
+            thread::sleep(Duration::from_millis(5));
+            self.arrived();
+        }
         let pairs = self.pairs.iter().flatten().zip(&self.names);
         pairs
             .map(|(pair, name)| flowing::lane(&pair.data, name))
             .collect()
+    }
+
+    fn with_too_few_links(&self) -> Option<usize> {
+        let few = |pair: &Option<Pair>| pair.as_ref().is_some_and(|p| p.data.len() < self.links);
+        self.pairs.iter().position(few)
     }
 
     /// Ends all connections at once.

@@ -5,15 +5,20 @@ use std::time::{Duration, Instant};
 
 use goldring_contract::Root;
 use goldring_contract::handover::Network;
-use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_RING_WAIT, DOLLY_STALL};
+use goldring_contract::limits::{DISCOVER_PORT, DOLLY_ACK_WAIT, DOLLY_RING_WAIT, DOLLY_STALL};
+use goldring_wire::discover::Program;
 use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::identity::Own;
+use goldring_wire::dolly::opening::Opening;
+use goldring_wire::dolly::password::Password;
 
+use super::dial::Manner;
 use super::member::{self, Setup};
 use super::report::{Event, Reporter, Summary};
 use super::waiting::await_parent;
 use super::{net, waiting};
+use crate::discover::Answerer;
 use crate::pump::Sink;
 
 /// How a node takes part in a ring.
@@ -23,6 +28,8 @@ pub struct Options {
     pub own: Own,
     /// The address to listen on; `0.0.0.0` is all.
     pub bind: Ipv4Addr,
+    /// The password that a parent must ask for; with one, only such a parent is followed.
+    pub password: Option<Password>,
     /// How long to wait for a parent; for ever without.
     pub wait: Option<Duration>,
     /// How long data may stand still.
@@ -57,6 +64,7 @@ impl Options {
         Ok(Self {
             own,
             bind: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            password: None,
             wait: Some(wait),
             stall: DOLLY_STALL,
             ring_wait: DOLLY_RING_WAIT,
@@ -137,14 +145,28 @@ pub fn clone(
     let address = options.bind;
     let listeners =
         net::listeners(address).map_err(|source| ClientError::Listen { address, source })?;
+    let name = options.own.names.first().map_or("", String::as_str);
+    let answerer = Answerer::open(Program::Dolly, name, address);
+    if let Err(error) = &answerer {
+        report.event(Event::Note(format!(
+            "a golden node with --nodes will not find this one (UDP port {DISCOVER_PORT}: {error})"
+        )));
+    }
     let deadline = options.wait.map(|wait| Instant::now() + wait);
-    let parent = await_parent(listeners, &options.own, deadline, report);
+    let parent = await_parent(
+        listeners,
+        (&options.own, options.password.as_ref()),
+        answerer.ok(),
+        deadline,
+        report,
+    );
     let parent = parent.ok_or(ClientError::NoServer(
         options.wait.map_or(0, |w| w.as_secs()),
     ))?;
     let setup = setup(options, &parent);
     announce(&parent, &setup, report);
-    for stream in [&parent.pair.data, &parent.pair.control] {
+    let control = std::iter::once(&parent.pair.control);
+    for stream in parent.pair.data.iter().chain(control) {
         net::tune(stream, options.stall).map_err(here)?;
     }
     let write_limit = Some(Duration::from_secs(3));
@@ -170,13 +192,22 @@ fn setup(options: &Options, parent: &waiting::Parent) -> Setup {
     Setup {
         talk: goldring_wire::dolly::node::Setup {
             name: parent.place.name.clone(),
-            parent: above.map_or_else(|| config.server.clone(), |i| config.clients[i].clone()),
+            parent: match above {
+                Some(above) => config.clients[above].clone(),
+                None if config.server.is_empty() => parent.peer.to_string(),
+                None => config.server.clone(),
+            },
             children: children.collect(),
             text,
+            opening: Opening {
+                dialect: config.dialect,
+                password: options.password.clone(),
+                seed: goldring_sys::random::bytes(),
+            },
             ring_wait: options.ring_wait,
             count_wait: options.count_wait,
         },
-        stall: options.stall,
+        manner: Manner::of(config, options.stall),
         place: index + 1,
         clients: config.clients.len(),
     }

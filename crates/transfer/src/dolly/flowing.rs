@@ -11,11 +11,15 @@ use goldring_wire::dolly::Failure;
 
 use super::GRACE;
 use super::intake::{self, Gate, IntakeError};
+use super::links::{Deal, Gather};
 use super::watch::{Culprit, Patience, Watch};
 use crate::pump::{Lane, LaneState, Pump, Sink, Status};
 
 /// Buffers of one pump: enough to even out a disk that pauses.
 const BUFFERS: usize = 24;
+
+/// How long a lane may take to stop.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Who or what is to blame when data stops.
 #[derive(Debug)]
@@ -123,6 +127,21 @@ impl Flowing {
     /// Makes the threads stop.
     pub(super) fn stop(&self) {
         self.pump.stop();
+    }
+
+    /// Waits until the own disk's lane has stopped, so that what must not stay is removed
+    /// before the program ends; but not for a disk that hangs.
+    pub(super) fn settle(&self) {
+        let until = Instant::now() + SETTLE;
+        let running = || {
+            let lanes = self.pump.status().lanes;
+            lanes
+                .first()
+                .is_some_and(|lane| lane.state == LaneState::Running)
+        };
+        while running() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn look_at_lanes(&mut self, status: &Status, now: Instant) -> Result<(), Blame> {
@@ -234,31 +253,33 @@ pub(super) fn say(mut stream: &TcpStream, name: &str, bytes: &[u8]) -> Result<()
 }
 
 /// The lane to a child.
-pub(super) fn lane(data: &TcpStream, name: &str) -> Result<Lane, Failure> {
-    let stream = data
-        .try_clone()
+pub(super) fn lane(data: &[TcpStream], name: &str) -> Result<Lane, Failure> {
+    let links: io::Result<Vec<TcpStream>> = data.iter().map(TcpStream::try_clone).collect();
+    let links = links
         .map_err(|error| Failure::Here(format!("setting up the connection to {name}: {error}")))?;
     Ok(Lane {
         name: name.to_owned(),
-        sink: Box::new(Child(stream)),
+        sink: Box::new(Child(Deal::new(links))),
     })
 }
 
-/// A parent's data connection as a source that looks around now and then.
-pub(super) fn from_socket(data: &TcpStream) -> Result<Box<dyn Read + Send>, Failure> {
-    let stream = data.try_clone().and_then(|stream| {
+/// A parent's data connections as a source that looks around now and then.
+pub(super) fn from_sockets(data: &[TcpStream]) -> Result<Box<dyn Read + Send>, Failure> {
+    let own = |stream: &TcpStream| {
+        let stream = stream.try_clone()?;
         stream.set_read_timeout(Some(intake::LOOK))?;
         Ok(stream)
-    });
-    match stream {
-        Ok(stream) => Ok(Box::new(stream)),
+    };
+    let links: io::Result<Vec<TcpStream>> = data.iter().map(own).collect();
+    match links {
+        Ok(links) => Ok(Box::new(Gather::new(links))),
         Err(error) => Err(Failure::Here(format!("setting up a connection: {error}"))),
     }
 }
 
-/// A child's data connection; half-closed after the last byte, because an old child
+/// A child's data connections; half-closed after the last byte, because an old child
 /// does not mind and a new one is certain that nothing more comes.
-struct Child(TcpStream);
+struct Child(Deal<TcpStream>);
 
 impl Write for Child {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -272,8 +293,10 @@ impl Write for Child {
 
 impl Sink for Child {
     fn finish(&mut self) -> io::Result<()> {
-        // A child that has everything may have left; its count tells whether it has.
-        let _ = self.0.shutdown(Shutdown::Write);
+        for link in self.0.links() {
+            // A child that has everything may have left; its count tells whether it has.
+            let _ = link.shutdown(Shutdown::Write);
+        }
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use goldring_wire::dolly::node::{self, Event as Said, Input, Link, Node};
 
 use super::children::Children;
 use super::client::{Fits, OpenStore, Size, Store};
+use super::dial::Manner;
 use super::flowing::{Blame, Flowing};
 use super::intake::CAUTION;
 use super::net::Got;
@@ -20,7 +21,7 @@ use crate::pump::Lane;
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     pub(super) talk: node::Setup,
-    pub(super) stall: Duration,
+    pub(super) manner: Manner,
     /// Counted from 1; 0 is the server.
     pub(super) place: usize,
     pub(super) clients: usize,
@@ -49,7 +50,7 @@ pub(super) fn run(
 ) -> Result<Summary, Failure> {
     let mut member = Member {
         machine: Node::new(setup.talk.clone(), Instant::now()),
-        children: Children::start(setup.talk.children.clone(), setup.stall),
+        children: Children::start(setup.talk.children.clone(), setup.manner.clone()),
         setup,
         parent,
         store: None,
@@ -179,9 +180,10 @@ impl Member<'_> {
             sink: store.sink,
         }];
         lanes.extend(self.children.lanes()?);
-        let patience = Patience::of(self.setup.place, self.setup.clients, self.setup.stall);
-        let source = flowing::from_socket(&self.parent.pair.data)?;
-        let flow = Flowing::start(lanes, source, (self.setup.stall, patience), Some(CAUTION))?;
+        let stall = self.setup.manner.stall;
+        let patience = Patience::of(self.setup.place, self.setup.clients, stall);
+        let source = flowing::from_sockets(&self.parent.pair.data)?;
+        let flow = Flowing::start(lanes, source, (stall, patience), Some(CAUTION))?;
         self.flow = Some(flow.of_node(self.setup.talk.parent.clone()));
         Ok(())
     }
@@ -229,11 +231,15 @@ impl Member<'_> {
                 };
             }
         }
-        if let Some(flow) = self.flow.take() {
+        let flow = self.flow.take();
+        if let Some(flow) = &flow {
             flow.stop();
         }
         self.parent.pair.shut();
         self.children.shut();
+        if let Some(flow) = &flow {
+            flow.settle();
+        }
         match (result, self.stored) {
             (Ok(()), bytes) => Ok(self.summary(bytes.unwrap_or_default(), None)),
             (Err(failure), Some(bytes)) => Ok(self.summary(bytes, Some(failure))),

@@ -1,15 +1,17 @@
-//! dolly, classic dialect, over real sockets: [`server::serve`] on the golden node,
+//! dolly, both dialects, over real sockets: [`server::serve`] on the golden node,
 //! [`client::clone`] on the others.
 //!
 //! One thread looks after the control connections and never blocks; one reads the data,
 //! one writes it to the disk, one feeds each child. Whatever ends, the first thread
 //! notices within milliseconds.
 
+mod caller;
 mod children;
 pub mod client;
 mod dial;
 mod flowing;
 mod intake;
+mod links;
 mod member;
 mod names;
 pub(crate) mod net;
@@ -18,33 +20,17 @@ pub mod server;
 mod waiting;
 mod watch;
 
+pub use dial::Manner;
 pub use names::own;
-pub use net::local_addresses;
 pub use report::{Event, Reporter, Summary};
 
 use std::time::{Duration, Instant};
-
-use goldring_wire::dolly::config::{Config, Payload};
 
 /// How long the control thread waits for something to happen before it looks around.
 const TICK: Duration = Duration::from_millis(20);
 /// A data connection that breaks is blamed on its peer only after so long: the control
 /// connection may still bring the true reason.
 const GRACE: Duration = Duration::from_millis(400);
-
-/// What a configuration asks for that this version understands and cannot do, if so.
-pub fn not_yet(config: &Config) -> Option<String> {
-    let what = match &config.payload {
-        Payload::Dummy { .. } => "dummy",
-        Payload::File { input, output } if input.compressed || output.compressed => "compressed",
-        Payload::File { input, output } if input.split || output.split.is_some() => "split",
-        Payload::File { .. } if config.networks.is_some() => "add",
-        Payload::File { .. } => return None,
-    };
-    Some(format!(
-        "the configuration says {what}, which comes with a later version; remove it and start the ring again"
-    ))
-}
 
 /// Whether a deadline of a machine has passed.
 fn is_due(deadline: Option<Instant>) -> bool {

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use goldring_contract::Root;
 use goldring_wire::dolly::identity::Own;
 
-use super::net::local_addresses;
+use crate::fib::local_addresses;
 
 /// Names from the environment (dolly 0.58: `MYNODENAME` and `HOST`), then `more`, then
 /// the host name; and all addresses.

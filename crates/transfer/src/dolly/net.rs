@@ -1,7 +1,7 @@
 //! Sockets as dolly needs them.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::time::Duration;
 
 use goldring_contract::limits::{DOLLY_CONTROL_PORT, DOLLY_DATA_PORT};
@@ -19,18 +19,21 @@ pub(crate) struct Listeners {
     pub(crate) control: TcpListener,
 }
 
-/// Both connections to a neighbour.
+/// The connections to a neighbour.
 #[derive(Debug)]
 pub(super) struct Pair {
-    pub(super) data: TcpStream,
+    /// One, or with `add` several in the order of their numbers.
+    pub(super) data: Vec<TcpStream>,
     pub(super) control: TcpStream,
 }
 
 impl Pair {
-    /// Ends both at once; whoever is blocked on them wakes up.
+    /// Ends all at once; whoever is blocked on them wakes up.
     pub(super) fn shut(&self) {
         // They may be gone; that is what is wanted.
-        let _ = self.data.shutdown(std::net::Shutdown::Both);
+        for data in &self.data {
+            let _ = data.shutdown(std::net::Shutdown::Both);
+        }
         let _ = self.control.shutdown(std::net::Shutdown::Write);
     }
 }
@@ -59,6 +62,29 @@ pub(crate) fn listeners(address: Ipv4Addr) -> io::Result<Listeners> {
     })
 }
 
+/// Connects with segments of at most `segsize` bytes, which the kernel wants to know
+/// before (`TCP_MAXSEG`, tcp(7)).
+pub(super) fn connect_with_segments(
+    address: SocketAddr,
+    limit: Duration,
+    segsize: u32,
+) -> io::Result<TcpStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    goldring_sys::tcp::set_max_segment(&socket, segsize)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => return Ok(TcpStream::from(socket)),
+        Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut wait = [PollFd::new(&socket, PollFlags::OUT)];
+    if poll(&mut wait, Some(&timespec(limit)))? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    sockopt::socket_error(&socket)??;
+    Ok(TcpStream::from(socket))
+}
+
 /// Makes a dead peer or a pulled cable an error after about `stall`, and a full peer
 /// unable to block a small message for ever.
 pub(crate) fn tune(stream: &TcpStream, stall: Duration) -> io::Result<()> {
@@ -83,13 +109,16 @@ pub(crate) fn readable<F: std::os::fd::AsFd>(fds: &[F], timeout: Duration) -> Ve
         .iter()
         .map(|fd| PollFd::new(fd, PollFlags::IN))
         .collect();
-    let timeout = Timespec {
-        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(timeout.subsec_nanos()),
-    };
-    match poll(&mut polled, Some(&timeout)) {
+    match poll(&mut polled, Some(&timespec(timeout))) {
         Ok(_) => polled.iter().map(|fd| !fd.revents().is_empty()).collect(),
         Err(_) => vec![false; fds.len()],
+    }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
     }
 }
 
@@ -114,37 +143,5 @@ pub(super) fn read_some(mut stream: &TcpStream) -> Got {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Got::Nothing,
             _ => Got::End,
         },
-    }
-}
-
-/// The IPv4 addresses of this computer but for loopback ones, from
-/// `/proc/net/fib_trie`: the lines before `/32 host LOCAL`.
-pub fn local_addresses(fib_trie: &str) -> Vec<Ipv4Addr> {
-    let mut found = Vec::new();
-    let mut last = None;
-    for line in fib_trie.lines() {
-        let line = line.trim();
-        if let Some(address) = line.strip_prefix("|-- ") {
-            last = address.parse::<Ipv4Addr>().ok();
-        } else if line == "/32 host LOCAL"
-            && let Some(address) = last.filter(|a| !a.is_loopback() && !found.contains(a))
-        {
-            found.push(address);
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_from_the_kernels_table() {
-        let text = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n\
-                    Local:\n           |-- 10.77.0.12\n              /32 host LOCAL\n\
-                    \u{20}          |-- 10.77.0.255\n              /32 link BROADCAST\n\
-                    \u{20}          |-- 127.0.0.1\n              /32 host LOCAL\n";
-        assert_eq!(local_addresses(text), [Ipv4Addr::new(10, 77, 0, 12)]);
     }
 }

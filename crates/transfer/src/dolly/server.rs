@@ -7,6 +7,7 @@ use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::server::{self, Event as Said, Input, Server};
 
 use super::children::Children;
+use super::dial::Manner;
 use super::flowing::{Blame, Flowing};
 use super::net::Got;
 use super::report::{Event, Reporter, Summary};
@@ -21,8 +22,8 @@ pub struct Options {
     pub input: Box<dyn Read + Send>,
     /// Its name, for messages.
     pub input_name: String,
-    /// How long data may stand still.
-    pub stall: Duration,
+    /// How children are connected to, and how long data may stand still.
+    pub manner: Manner,
 }
 
 impl std::fmt::Debug for Options {
@@ -53,12 +54,12 @@ pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Summary, Fai
     let names: Vec<String> = options.talk.clients[..options.talk.children].to_vec();
     let mut golden = Golden {
         clients: options.talk.clients.len(),
-        children: Children::start(names, options.stall),
+        children: Children::start(names, options.manner.clone()),
         total: options.talk.total,
         machine: Server::new(options.talk, Instant::now()),
         input: Some(options.input),
         input_name: options.input_name,
-        stall: options.stall,
+        stall: options.manner.stall,
         flow: None,
         started: None,
         sent: None,

@@ -8,20 +8,17 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::config::Config;
+use goldring_wire::dolly::hearing::Hearing;
 use goldring_wire::dolly::identity::{Own, Place};
-use goldring_wire::dolly::lines::ConfigReader;
+use goldring_wire::dolly::password::Password;
 
-use super::net::{Got, Listeners, Pair, read_some, readable};
+use super::caller::{self, Caller, DataCaller};
+use super::net::{Listeners, Pair, readable};
 use super::report::{Event, Reporter};
+use crate::discover::Answerer;
 
 /// How often a node says that it waits.
 const SAY: Duration = Duration::from_secs(15);
-/// A configuration that has begun must be complete after this.
-const COMPLETE: Duration = Duration::from_secs(10);
-/// A configuration whose last line has no end is taken after so long.
-const UNENDED: Duration = Duration::from_millis(300);
-/// The data connection was made first; it cannot be far.
-const DATA: Duration = Duration::from_secs(5);
 /// The most connections that are looked at at the same time, of each kind.
 const STRANGERS: usize = 64;
 /// How long one look takes at most.
@@ -39,38 +36,30 @@ pub(super) struct Parent {
 }
 
 #[derive(Debug)]
-struct Caller {
-    stream: TcpStream,
-    peer: IpAddr,
-    reader: ConfigReader,
-    /// When it has to be through; set once it has begun.
-    deadline: Option<Instant>,
-    /// When it last sent something.
-    heard: Instant,
-    /// Complete, and waiting for its data connection.
-    found: Option<(Config, Place)>,
-}
-
-#[derive(Debug)]
 struct Waiting<'a> {
     listeners: Listeners,
     own: &'a Own,
+    hearing: Hearing,
     callers: Vec<Caller>,
-    data: Vec<(TcpStream, IpAddr)>,
+    data: Vec<DataCaller>,
+    answerer: Option<Answerer>,
 }
 
 /// Waits for a parent until `deadline`; `None` when nobody came.
 pub(super) fn await_parent(
     listeners: Listeners,
-    own: &Own,
+    (own, password): (&Own, Option<&Password>),
+    answerer: Option<Answerer>,
     deadline: Option<Instant>,
     report: &mut dyn Reporter,
 ) -> Option<Parent> {
     let mut waiting = Waiting {
         listeners,
         own,
+        hearing: Hearing::new(password.cloned()),
         callers: Vec::new(),
         data: Vec::new(),
+        answerer,
     };
     let mut say = Instant::now();
     loop {
@@ -102,29 +91,31 @@ impl Waiting<'_> {
                     .iter()
                     .map(|c| std::os::fd::AsFd::as_fd(&c.stream)),
             );
-            fds.extend(self.data.iter().map(|(s, _)| std::os::fd::AsFd::as_fd(s)));
+            fds.extend(
+                self.data
+                    .iter()
+                    .map(|d| std::os::fd::AsFd::as_fd(&d.stream)),
+            );
+            fds.extend(self.answerer.iter().map(std::os::fd::AsFd::as_fd));
             readable(&fds, LOOK)
         };
+        if let Some(answerer) = &mut self.answerer {
+            answerer.look();
+        }
         let now = Instant::now();
         let (callers, data) = ready[2..].split_at(self.callers.len());
         self.look_at_data(data);
         self.look_at_callers(callers, now, report);
         // Data first: the parent connected it first.
         for (stream, peer) in accept_all(&self.listeners.data) {
-            self.data.push((stream, peer));
+            self.data.push(DataCaller::new(stream, peer));
         }
         for (stream, peer) in accept_all(&self.listeners.control) {
-            self.callers.push(Caller {
-                stream,
-                peer,
-                reader: ConfigReader::default(),
-                deadline: None,
-                heard: now,
-                found: None,
-            });
+            let hearing = self.hearing.clone();
+            self.callers.push(Caller::new(stream, peer, hearing, now));
         }
         while self.data.len() > STRANGERS {
-            let busiest = busiest(self.data.iter().map(|(_, peer)| *peer));
+            let busiest = busiest(self.data.iter().map(|data| data.peer));
             self.data.remove(busiest);
         }
         while self.callers.len() > STRANGERS {
@@ -133,12 +124,10 @@ impl Waiting<'_> {
         }
     }
 
-    /// A parent sends no data before this node is ready: what can be read is either an
-    /// end or a stranger.
     fn look_at_data(&mut self, ready: &[bool]) {
         let mut ready = ready.iter();
         self.data
-            .retain(|_| !ready.next().copied().unwrap_or(false));
+            .retain_mut(|data| !ready.next().copied().unwrap_or(false) || data.step());
     }
 
     fn look_at_callers(&mut self, ready: &[bool], now: Instant, report: &mut dyn Reporter) {
@@ -160,88 +149,27 @@ impl Waiting<'_> {
     }
 
     fn complete(&mut self) -> Option<Parent> {
-        let index = self.callers.iter().position(|caller| {
-            caller.found.is_some() && self.data.iter().any(|(_, peer)| *peer == caller.peer)
-        })?;
-        // The newest one: an older one may be half a pair that the parent gave up.
-        let data = self
-            .data
-            .iter()
-            .rposition(|(_, peer)| *peer == self.callers[index].peer)?;
-        let (data, peer) = self.data.remove(data);
+        let links = |caller: &Caller| {
+            let (config, _) = caller.found.as_ref()?;
+            caller::links_of(&self.data, config.networks.as_ref(), caller.peer)
+        };
+        let mut callers = self.callers.iter().enumerate();
+        let (index, links) = callers.find_map(|(i, caller)| Some((i, links(caller)?)))?;
         let caller = self.callers.remove(index);
         let (config, place) = caller.found?;
+        let mut all: Vec<Option<DataCaller>> = self.data.drain(..).map(Some).collect();
+        let data = links.into_iter().filter_map(|at| all[at].take());
         Some(Parent {
             pair: Pair {
-                data,
+                data: data.map(|data| data.stream).collect(),
                 control: caller.stream,
             },
-            peer,
+            peer: caller.peer,
             config,
-            text: caller.reader.bytes().to_vec(),
+            text: caller.hearing.text().to_vec(),
             place,
         })
     }
-}
-
-impl Caller {
-    /// Reads what is there. An error drops the caller, with a reason worth telling or
-    /// without one.
-    fn step(&mut self, readable: bool, own: &Own, now: Instant) -> Result<(), Option<String>> {
-        if self.deadline.is_some_and(|at| now >= at) {
-            let why = if self.found.is_some() {
-                "sent a configuration, but there is no data connection from it"
-            } else {
-                "began a configuration and did not end it"
-            };
-            return Err(Some(why.to_owned()));
-        }
-        if !readable {
-            let silent = now.duration_since(self.heard) >= UNENDED;
-            if self.found.is_none() && silent && self.reader.may_be_complete() {
-                return self.understand(own, now);
-            }
-            return Ok(());
-        }
-        let bytes = match read_some(&self.stream) {
-            Got::Nothing => return Ok(()),
-            Got::End if self.found.is_some() => {
-                return Err(Some("sent a configuration and left".to_owned()));
-            }
-            // A port scan, or half a pair that the parent tries again.
-            Got::End => return Err(None),
-            Got::Bytes(bytes) => bytes,
-        };
-        if self.found.is_some() {
-            return Ok(());
-        }
-        self.heard = now;
-        self.deadline.get_or_insert(now + COMPLETE);
-        if self.reader.push(&bytes).map_err(|e| Some(e.to_string()))? {
-            return self.understand(own, now);
-        }
-        Ok(())
-    }
-
-    fn understand(&mut self, own: &Own, now: Instant) -> Result<(), Option<String>> {
-        let config = Config::received(self.reader.bytes())
-            .map_err(|e| Some(format!("sent a configuration with a fault in {e}")))?;
-        let place = own
-            .find(&config)
-            .ok_or_else(|| Some(not_listed(own, &config)))?;
-        self.found = Some((config, place));
-        self.deadline = Some(now + DATA);
-        Ok(())
-    }
-}
-
-fn not_listed(own: &Own, config: &Config) -> String {
-    let names: Vec<String> = own.all().collect();
-    format!(
-        "sent a configuration without this computer: it is {}, the list says {}; put one of its names into the list",
-        goldring_wire::dolly::listed(&names),
-        goldring_wire::dolly::listed(&config.clients)
-    )
 }
 
 fn accept_all(listener: &TcpListener) -> Vec<(TcpStream, IpAddr)> {

@@ -1,6 +1,6 @@
 //! The configuration: what it says, and the text that travels.
 //!
-//! Grammar of dolly 0.2 to 0.64. Reading is liberal (CRLF, tabs, comments with `#`,
+//! Grammar of dolly 0.2 to 0.64, and the shorter one of 0.70 to 0.72. Reading is liberal (CRLF, tabs, comments with `#`,
 //! blank lines, indentation, keywords in any order); what is written is canonical,
 //! because that text goes to old readers.
 
@@ -69,12 +69,60 @@ pub struct Networks {
     pub names: Vec<String>,
 }
 
+impl Networks {
+    /// How many data connections there are between two neighbours.
+    pub fn links(&self) -> usize {
+        self.count + 1
+    }
+
+    /// The name under which the first network knows `host`: `add 0:x` renames it.
+    pub fn primary(&self, host: &str) -> String {
+        match self.names.first() {
+            Some(piece) if self.count == 0 => self.renamed(host, piece),
+            _ => host.to_owned(),
+        }
+    }
+
+    /// The names of `host` on each further network, in the order of their links.
+    pub fn further(&self, host: &str) -> Vec<String> {
+        let pieces = self.names.iter().take(self.count);
+        pieces.map(|piece| self.renamed(host, piece)).collect()
+    }
+
+    fn renamed(&self, host: &str, piece: &str) -> String {
+        let end = host.len();
+        let at = match host.find(|c: char| c.is_ascii_digit()) {
+            Some(digit) if self.infix => digit,
+            _ => end,
+        };
+        format!("{}{piece}{}", &host[..at], &host[at..])
+    }
+}
+
+/// A size in bytes with `K`, `M`, `G` or `T` behind it, as dolly writes sizes (powers of
+/// 1024, small letters too). `None` for anything else, and for nothing.
+pub fn parse_size(word: &str) -> Option<u64> {
+    super::values::size(word)
+}
+
+/// What the programs of a ring speak with each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// dolly 0.21 to 0.64.
+    #[default]
+    Classic,
+    /// dolly 0.70 to 0.72, as SUSE has it.
+    Suse,
+}
+
 /// A configuration of a ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// How it is written, and what the ring speaks.
+    pub dialect: Dialect,
     /// What is copied.
     pub payload: Payload,
-    /// `segsize`: the size of a TCP segment; of no use since years, kept for the text.
+    /// `segsize`: the largest TCP segment of a sender, in bytes.
     pub segsize: Option<u32>,
     /// `add`, `add2`.
     pub networks: Option<Networks>,
@@ -82,7 +130,8 @@ pub struct Config {
     pub fanout: usize,
     /// `hyphennormal`: a `-` in a name means nothing.
     pub hyphen_normal: bool,
-    /// The golden node.
+    /// The golden node; empty when the text was one of the SUSE dialect, which does not
+    /// name it.
     pub server: String,
     /// The first client as written; old ones only look whether the line is there.
     pub first_client: String,
@@ -120,12 +169,14 @@ pub struct TextTooLong(pub usize);
 
 impl Config {
     /// Reads an operator's file, strictly: whatever the old programs mishandle is an
-    /// error with its line.
+    /// error with its line. A file without any of the lines `server`, `firstclient`,
+    /// `lastclient` and `clients` is one of the SUSE dialect: only names, one on each line.
     ///
     /// # Errors
     /// The first fault.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        Draft::read(text, Reading::Operator)?.finish()
+        let dialect = super::draft::dialect_of(text);
+        Draft::read(text, dialect, Reading::Operator)?.finish()
     }
 
     /// As [`Config::parse`], from a file's bytes.
@@ -143,7 +194,43 @@ impl Config {
     /// A text from which a client cannot learn its part.
     pub fn received(bytes: &[u8]) -> Result<Self, ConfigError> {
         let text = String::from_utf8_lossy(bytes);
-        Draft::read(&text, Reading::Client)?.finish()
+        Draft::read(&text, Dialect::Classic, Reading::Client)?.finish()
+    }
+
+    /// As [`Config::received`], from a parent of the SUSE dialect.
+    ///
+    /// # Errors
+    /// A text from which a client cannot learn its part.
+    pub fn received_suse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let text = String::from_utf8_lossy(bytes);
+        Draft::read(&text, Dialect::Suse, Reading::Client)?.finish()
+    }
+
+    /// The same ring in another dialect; `server` is the golden node's name, in case the
+    /// text had none.
+    ///
+    /// # Errors
+    /// Half a sentence: what the SUSE dialect has no word for.
+    pub fn into_dialect(mut self, dialect: Dialect, server: &str) -> Result<Self, &'static str> {
+        if self.server.is_empty() {
+            server.clone_into(&mut self.server);
+        }
+        if dialect == Dialect::Suse {
+            let compressed = matches!(&self.payload, Payload::File { input, output }
+                if input.compressed || output.compressed);
+            let lacks = [
+                (matches!(self.payload, Payload::Dummy { .. }), "dummy"),
+                (compressed, "compressed"),
+                (self.segsize.is_some(), "segsize"),
+                (self.networks.is_some(), "add"),
+                (self.fanout > 1, "fanout"),
+            ];
+            if let Some((_, word)) = lacks.iter().find(|(used, _)| *used) {
+                return Err(word);
+            }
+        }
+        self.dialect = dialect;
+        Ok(self)
     }
 
     /// The text that travels: canonical, never of a size that makes an old reader wait
@@ -207,14 +294,22 @@ impl fmt::Display for Config {
         if self.hyphen_normal {
             writeln!(f, "hyphennormal")?;
         }
-        writeln!(f, "server {}", self.server)?;
-        writeln!(f, "firstclient {}", self.first_client)?;
-        writeln!(f, "lastclient {}", self.last_client)?;
-        writeln!(f, "clients {}", self.clients.len())?;
+        if self.dialect == Dialect::Classic {
+            self.write_ends(f)?;
+        }
         for client in &self.clients {
             writeln!(f, "{client}")?;
         }
         writeln!(f, "endconfig")
+    }
+}
+
+impl Config {
+    fn write_ends(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "server {}", self.server)?;
+        writeln!(f, "firstclient {}", self.first_client)?;
+        writeln!(f, "lastclient {}", self.last_client)?;
+        writeln!(f, "clients {}", self.clients.len())
     }
 }
 

@@ -1,7 +1,10 @@
 //! Reading a configuration line by line; every fault with its line and its remedy.
 
-use super::config::{CLIENTS_MAX, Config, FANOUT_MAX, Networks, Output, Payload, Source};
+use super::config::{CLIENTS_MAX, Dialect, FANOUT_MAX, Networks, Output, Source};
 use super::values::{Result, cut, fault, networks, number, split_size, words_of};
+
+/// The longest line that dolly 0.57 reads as one, without its end.
+const LINE_MAX: usize = 254;
 
 /// For whom a text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,29 +17,30 @@ pub(super) enum Reading {
 
 /// A value and its line.
 #[derive(Debug, Clone)]
-struct At<T> {
-    line: usize,
-    value: T,
+pub(super) struct At<T> {
+    pub(super) line: usize,
+    pub(super) value: T,
 }
 
 /// What has been read so far.
 #[derive(Debug)]
 pub(super) struct Draft {
-    reading: Reading,
-    input: Option<At<Source>>,
-    output: Option<At<Output>>,
-    dummy: Option<At<Option<u64>>>,
-    segsize: Option<At<u32>>,
-    networks: Option<At<Networks>>,
-    fanout: Option<At<usize>>,
-    hyphen: Option<At<()>>,
-    server: Option<At<String>>,
-    first: Option<At<String>>,
-    last: Option<At<String>>,
-    count: Option<At<usize>>,
-    clients: Vec<At<String>>,
+    pub(super) dialect: Dialect,
+    pub(super) reading: Reading,
+    pub(super) input: Option<At<Source>>,
+    pub(super) output: Option<At<Output>>,
+    pub(super) dummy: Option<At<Option<u64>>>,
+    pub(super) segsize: Option<At<u32>>,
+    pub(super) networks: Option<At<Networks>>,
+    pub(super) fanout: Option<At<usize>>,
+    pub(super) hyphen: Option<At<()>>,
+    pub(super) server: Option<At<String>>,
+    pub(super) first: Option<At<String>>,
+    pub(super) last: Option<At<String>>,
+    pub(super) count: Option<At<usize>>,
+    pub(super) clients: Vec<At<String>>,
     /// The line of `endconfig`.
-    end: usize,
+    pub(super) end: usize,
 }
 
 const KEYWORDS: &[&str] = &[
@@ -56,6 +60,27 @@ const KEYWORDS: &[&str] = &[
     "endconfig",
 ];
 
+/// In which dialect a text is: the SUSE one has none of the lines that say who is where.
+pub(super) fn dialect_of(text: &str) -> Dialect {
+    const CLASSIC: [&str; 5] = ["dummy", "server", "firstclient", "lastclient", "clients"];
+    let lines = || {
+        text.lines().map(words_of).take_while(|words| {
+            !words
+                .first()
+                .is_some_and(|word| word.starts_with("endconfig"))
+        })
+    };
+    let has = |keyword: &str| lines().any(|words| words.first() == Some(&keyword));
+    // A client with a number behind it, or no client at all, is something else misspelt.
+    let named = lines().any(|words| words.len() == 1 && !KEYWORDS.contains(&words[0]));
+    let named = named && (has("infile") || has("outfile"));
+    if named && !CLASSIC.iter().any(|keyword| has(keyword)) {
+        Dialect::Suse
+    } else {
+        Dialect::Classic
+    }
+}
+
 fn set<T>(slot: &mut Option<At<T>>, line: usize, keyword: &str, value: T) -> Result<()> {
     if let Some(first) = slot {
         return fault(
@@ -71,8 +96,9 @@ fn set<T>(slot: &mut Option<At<T>>, line: usize, keyword: &str, value: T) -> Res
 }
 
 impl Draft {
-    pub(super) fn read(text: &str, reading: Reading) -> Result<Self> {
+    pub(super) fn read(text: &str, dialect: Dialect, reading: Reading) -> Result<Self> {
         let mut draft = Self {
+            dialect,
             reading,
             input: None,
             output: None,
@@ -95,12 +121,15 @@ impl Draft {
             last_line = index + 1;
             let words = words_of(raw);
             let Some(first) = words.first() else { continue };
+            draft.short_enough(last_line, &words)?;
             if first.starts_with("endconfig") {
                 draft.end = last_line;
                 return Ok(draft);
             }
             if draft.count.is_some() {
                 draft.client(last_line, &words)?;
+            } else if dialect == Dialect::Suse {
+                draft.suse(last_line, &words)?;
             } else {
                 draft.keyword(last_line, &words)?;
             }
@@ -109,6 +138,37 @@ impl Draft {
             last_line,
             "the text ends here without an endconfig line; write endconfig below the last client",
         )
+    }
+
+    /// Old readers take what is behind the limit for the next line.
+    fn short_enough(&self, line: usize, words: &[&str]) -> Result<()> {
+        let length: usize = words.iter().map(|word| word.len() + 1).sum();
+        if self.reading == Reading::Operator && length > LINE_MAX + 1 {
+            return fault(
+                line,
+                format!(
+                    "a line of {} characters, and old programs read {LINE_MAX}; use a shorter path or name",
+                    length - 1
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// A line of the SUSE dialect: what is no keyword is a client.
+    fn suse(&mut self, line: usize, words: &[&str]) -> Result<()> {
+        match words[0] {
+            "infile" | "outfile" => self.keyword(line, words),
+            word if word.starts_with("hyp") => self.other(line, word),
+            "compressed" | "dummy" | "segsize" | "add" | "add2" | "fanout" => fault(
+                line,
+                format!(
+                    "{} needs the lines server, firstclient, lastclient and clients, too; see the guide",
+                    words[0]
+                ),
+            ),
+            _ => self.client(line, words),
+        }
     }
 
     fn client(&mut self, line: usize, words: &[&str]) -> Result<()> {
@@ -299,149 +359,4 @@ impl Draft {
             },
         )
     }
-}
-
-impl Draft {
-    /// Puts the lines together and compares them with each other.
-    pub(super) fn finish(mut self) -> Result<Config> {
-        let payload = self.payload()?;
-        let server = self.needed(self.server.clone(), "server NAME")?;
-        let first = self.needed(self.first.clone(), "firstclient NAME")?;
-        let last = self.needed(self.last.clone(), "lastclient NAME")?;
-        let count = self.needed(self.count.clone(), "clients N")?;
-        if count.value != self.clients.len() {
-            return fault(
-                count.line,
-                format!(
-                    "clients {}, but the list above endconfig has {} names; write clients {1}, or mend the list",
-                    count.value,
-                    self.clients.len()
-                ),
-            );
-        }
-        if self.reading == Reading::Operator {
-            self.compare(&server, &first, &last)?;
-        }
-        Ok(Config {
-            payload,
-            segsize: self.segsize.map(|at| at.value),
-            networks: self.networks.map(|at| at.value),
-            fanout: self.fanout.map_or(1, |at| at.value),
-            hyphen_normal: self.hyphen.is_some(),
-            server: server.value,
-            first_client: first.value,
-            last_client: last.value,
-            clients: self.clients.into_iter().map(|at| at.value).collect(),
-        })
-    }
-
-    fn payload(&mut self) -> Result<Payload> {
-        if let Some(dummy) = self.dummy.take() {
-            if let Some(line) = self.input.as_ref().map(|at| at.line) {
-                return fault(
-                    line,
-                    format!(
-                        "infile and dummy (line {}) exclude each other; remove one",
-                        dummy.line
-                    ),
-                );
-            }
-            return Ok(Payload::Dummy {
-                megabytes: dummy.value,
-            });
-        }
-        let input = self.needed(self.input.clone(), "infile PATH")?;
-        let output = self.needed(self.output.clone(), "outfile PATH")?;
-        Ok(Payload::File {
-            input: input.value,
-            output: output.value,
-        })
-    }
-
-    fn needed<T>(&self, slot: Option<At<T>>, what: &str) -> Result<At<T>> {
-        match slot {
-            Some(at) => Ok(at),
-            None => fault(
-                self.end,
-                format!("endconfig, but there was no line {what}; add it above clients"),
-            ),
-        }
-    }
-
-    fn compare(&self, server: &At<String>, first: &At<String>, last: &At<String>) -> Result<()> {
-        if let (Some(networks), Some(fanout)) = (&self.networks, &self.fanout)
-            && fanout.value > 1
-        {
-            return fault(
-                networks.line,
-                format!(
-                    "add and fanout (line {}) exclude each other; remove one",
-                    fanout.line
-                ),
-            );
-        }
-        usable_name(server)?;
-        let mut seen: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
-        for client in &self.clients {
-            usable_name(client)?;
-            if let Some(before) = seen.insert(&client.value, client.line) {
-                return fault(
-                    client.line,
-                    format!(
-                        "{} is in the list twice, also in line {before}; remove one",
-                        client.value
-                    ),
-                );
-            }
-            if client.value == server.value {
-                return fault(
-                    client.line,
-                    format!(
-                        "{} is the server (line {}) and cannot be a client",
-                        client.value, server.line
-                    ),
-                );
-            }
-        }
-        let ends = [
-            ("firstclient", first, self.clients.first()),
-            ("lastclient", last, self.clients.last()),
-        ];
-        for (keyword, named, listed) in ends {
-            if let Some(listed) = listed.filter(|listed| listed.value != named.value) {
-                return fault(
-                    named.line,
-                    format!(
-                        "{keyword} {}, but line {} of the list says {}; write {keyword} {2}",
-                        named.value, listed.line, listed.value
-                    ),
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What old programs cannot stand in a name: they count the word `ready` anywhere in
-/// a line, and use names as a format.
-fn usable_name(name: &At<String>) -> Result<()> {
-    let bad = |why: &str| {
-        fault(
-            name.line,
-            format!(
-                "the name {:?} {why}; use the computer's IP address instead",
-                cut(&name.value)
-            ),
-        )
-    };
-    if name.value.contains("ready") {
-        return bad("contains \"ready\", which old servers count as an answer");
-    }
-    if name.value.contains('%') {
-        return bad("contains \"%\", which crashes old servers");
-    }
-    if name.value.len() > 253 || name.value.contains(|c: char| c.is_control() || c == '\'') {
-        return bad("is not a host name");
-    }
-    Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing here holds more than a bounded number of bytes, whatever a peer sends.
 
+use super::config::Dialect;
+
 /// The most that a client reads of a configuration. More than any old one can send
 /// ([`super::config::TEXT_MAX`]), so that a later version may send more.
 pub const RECEIVED_MAX: usize = 64 * 1024;
@@ -23,9 +25,22 @@ pub enum NotConfig {
     /// It goes on and on.
     #[error("sent more than {RECEIVED_MAX} bytes without endconfig")]
     TooLong,
-    /// The newer dialect (dolly 0.70 and later).
-    #[error("speaks the dialect of dolly 0.70 and later; use dolly up to 0.64, or goldring")]
-    NewDialect,
+    /// A parent of the SUSE dialect that wants a password.
+    #[error("asks for a password; start this node with -P PASSWORD")]
+    PasswordNeeded,
+    /// A parent that wants none, to a node that was given one.
+    #[error(
+        "asks for no password, and this node was started with -P; leave -P away, or give it to the golden node, too"
+    )]
+    NoPassword,
+    /// The parent knows another password.
+    #[error("says that the password is wrong; give the same -P on both sides")]
+    WrongPassword,
+    /// A parent of the SUSE dialect that sends the files of a folder.
+    #[error(
+        "sends a folder as a tar stream, which goldring does not take; name a disk, a partition or a file as infile there"
+    )]
+    Directory,
 }
 
 impl ConfigReader {
@@ -37,11 +52,6 @@ impl ConfigReader {
     pub fn push(&mut self, bytes: &[u8]) -> Result<bool, NotConfig> {
         let before = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        match self.bytes.first() {
-            None => return Ok(false),
-            Some(0 | 1) => return Err(NotConfig::NewDialect),
-            _ => {}
-        }
         // Every configuration is text; a scanner's probe mostly is not.
         let odd = |b: &u8| *b < b' ' && !matches!(b, b'\n' | b'\r' | b'\t');
         if self.bytes[before..].iter().any(odd) {
@@ -83,9 +93,9 @@ impl ConfigReader {
 /// What a child's control connection carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upward {
-    /// `Host got parameters 'NAME'.`
+    /// `Host got parameters 'NAME'.`, and what the SUSE dialect says instead.
     Got(String),
-    /// `Host ready 'NAME'.`
+    /// `Host ready 'NAME'.`, and what the SUSE dialect says instead.
     Ready(String),
     /// `Host 'NAME' gave up: REASON.`: why a computer below stopped. Only goldring
     /// sends it.
@@ -156,7 +166,9 @@ impl UpwardReader {
 
     fn may_be_line(&self) -> bool {
         let n = self.bytes.len().min(5);
-        b"Host "[..n] == self.bytes[..n]
+        [b"Host ", b"Clien"]
+            .iter()
+            .any(|start| start[..n] == self.bytes[..n])
     }
 }
 
@@ -170,6 +182,17 @@ pub fn classify(line: &str) -> Upward {
         return Upward::Ready(name);
     }
     if let Some(name) = quoted("Host got parameters '") {
+        return Upward::Got(name);
+    }
+    let client = |end: &str| {
+        line.strip_prefix("Client ")?
+            .strip_suffix(end)
+            .map(printable)
+    };
+    if let Some(name) = client(SUSE_READY) {
+        return Upward::Ready(name);
+    }
+    if let Some(name) = client(SUSE_GOT) {
         return Upward::Got(name);
     }
     if let Some((who, why)) = line
@@ -191,14 +214,28 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// `Host got parameters 'NAME'.` with its end of line.
-pub fn got(name: &str) -> Vec<u8> {
-    format!("Host got parameters '{name}'.\n").into_bytes()
+/// What a child that has its configuration says in the SUSE dialect, behind its name. The
+/// large R matters: old servers count `ready`.
+const SUSE_GOT: &str = " configured with parameters. Ready to proceed.";
+/// What it says when it is ready.
+const SUSE_READY: &str = " ready.";
+
+/// `Host got parameters 'NAME'.` with its end of line, or what the SUSE dialect says.
+pub fn got(dialect: Dialect, name: &str) -> Vec<u8> {
+    match dialect {
+        Dialect::Classic => format!("Host got parameters '{name}'.\n"),
+        Dialect::Suse => format!("Client {name}{SUSE_GOT}\n"),
+    }
+    .into_bytes()
 }
 
-/// `Host ready 'NAME'.` with its end of line.
-pub fn ready(name: &str) -> Vec<u8> {
-    format!("Host ready '{name}'.\n").into_bytes()
+/// `Host ready 'NAME'.` with its end of line, or what the SUSE dialect says.
+pub fn ready(dialect: Dialect, name: &str) -> Vec<u8> {
+    match dialect {
+        Dialect::Classic => format!("Host ready '{name}'.\n"),
+        Dialect::Suse => format!("Client {name}{SUSE_READY}\n"),
+    }
+    .into_bytes()
 }
 
 /// `Host 'NAME' gave up: REASON.`, without what an old server would stumble over.

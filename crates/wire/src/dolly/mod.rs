@@ -1,5 +1,5 @@
-//! dolly, classic dialect (dolly 0.21 to 0.64): the configuration, who is whose
-//! child, and both ends of the conversation.
+//! dolly, both dialects (classic: 0.21 to 0.64; SUSE: 0.70 to 0.72): the configuration,
+//! who is whose child, and both ends of the conversation.
 //!
 //! A ring is a chain or a tree: a parent connects to each child twice, once for data
 //! and once for control. The configuration travels down the control connections as
@@ -12,17 +12,24 @@
 //! | [`config`] | the text: reading, checking, writing |
 //! | [`topology`] | parents and children |
 //! | [`identity`] | which entry of the list is this computer |
+//! | [`hearing`] | what a waiting node hears, in either dialect |
+//! | [`opening`] | how a parent begins, in either dialect |
+//! | [`password`] | the password of the SUSE dialect |
 //! | [`lines`] | what comes in pieces: configuration, lines, counts |
 //! | [`flow`] | how much of the data may be passed on |
 //! | [`server`] | the golden node's conversation |
 //! | [`node`] | a node's conversation |
 
+mod check;
 pub mod config;
 mod draft;
 pub mod flow;
+pub mod hearing;
 pub mod identity;
 pub mod lines;
 pub mod node;
+pub mod opening;
+pub mod password;
 pub mod server;
 pub mod topology;
 pub(crate) mod values;
@@ -89,8 +96,16 @@ pub enum Failure {
         /// Who is not there.
         missing: String,
     },
+    /// A child that does not know the password.
+    #[error(
+        "{neighbour} does not know the password; give it the same -P, then start the ring again"
+    )]
+    WrongPassword {
+        /// The neighbour, as the configuration names it.
+        neighbour: String,
+    },
     /// A neighbour sent what no dolly sends.
-    #[error("{neighbour} sent {what}; is it a dolly of the classic kind (up to 0.64)?")]
+    #[error("{neighbour} sent {what}; is it a dolly, and of the dialect of this ring?")]
     Nonsense {
         /// The neighbour, as the configuration names it.
         neighbour: String,

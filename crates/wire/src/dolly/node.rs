@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::lines::{self, Upward, UpwardReader};
+use super::opening::{self, Greeting, Opening};
 use super::{Failure, NOTICE, TOTAL_MAX, listed};
 
 /// What a node needs to know; all of it is in the configuration.
@@ -28,6 +29,8 @@ pub struct Setup {
     pub children: Vec<String>,
     /// The configuration as it came, for the children.
     pub text: Vec<u8>,
+    /// How to begin with each child; also what is spoken with the parent.
+    pub opening: Opening,
     /// How long the children may take to come, and after that the first data.
     pub ring_wait: Duration,
     /// How long the children's counts may take after the own last byte is stored.
@@ -102,6 +105,7 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Child {
     connected: bool,
+    greeting: Greeting,
     reader: UpwardReader,
     count: Option<u64>,
 }
@@ -138,7 +142,7 @@ impl Node {
             events: VecDeque::new(),
             setup,
         };
-        let line = lines::got(&node.setup.name);
+        let line = lines::got(node.setup.opening.dialect, &node.setup.name);
         node.send(Link::Parent, line);
         node
     }
@@ -164,7 +168,7 @@ impl Node {
                 Ok(())
             }
             Input::Received(Link::Parent, bytes) => self.parent_said(bytes),
-            Input::Received(Link::Child(child), bytes) => self.child_said(child, bytes),
+            Input::Received(Link::Child(child), bytes) => self.child_said(now, child, bytes),
             Input::Closed(link) => self.closed(link),
             Input::Data => {
                 if matches!(self.phase, Phase::Ready(_)) {
@@ -191,7 +195,11 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Joining => Some(self.notice.min(self.give_up)),
-            Phase::Ready(deadline) | Phase::Counting(_, deadline) => Some(deadline),
+            Phase::Ready(deadline) => {
+                let greetings = self.children.iter().map(|child| child.greeting.deadline());
+                greetings.chain([Some(deadline)]).flatten().min()
+            }
+            Phase::Counting(_, deadline) => Some(deadline),
             Phase::Moving | Phase::Done => None,
         }
     }
@@ -239,13 +247,16 @@ impl Node {
         if self.phase != Phase::Joining || !self.opened || !connected {
             return;
         }
-        for child in 0..self.children.len() {
-            let text = self.setup.text.clone();
-            self.send(Link::Child(child), text);
+        for (i, child) in self.children.iter_mut().enumerate() {
+            let Setup { opening, text, .. } = &self.setup;
+            for bytes in child.greeting.begin(opening, i, text) {
+                let to = Link::Child(i);
+                self.transmits.push_back(Transmit { to, bytes });
+            }
         }
         // What came before this line belonged to the configuration (section 4).
         self.downward.clear();
-        let line = lines::ready(&self.setup.name);
+        let line = lines::ready(self.setup.opening.dialect, &self.setup.name);
         self.send(Link::Parent, line);
         self.phase = Phase::Ready(now + self.setup.ring_wait);
         self.events.push_back(Event::Joined);
@@ -302,11 +313,13 @@ impl Node {
         Ok(())
     }
 
-    fn child_said(&mut self, child: usize, bytes: &[u8]) -> Result<(), Failure> {
+    fn child_said(&mut self, now: Instant, child: usize, bytes: &[u8]) -> Result<(), Failure> {
+        let bytes = self.greeted(now, child, bytes)?;
         let Some(slot) = self.children.get_mut(child) else {
             return Ok(());
         };
         let name = self.setup.children[child].clone();
+        let dialect = self.setup.opening.dialect;
         let items = slot.reader.push(bytes).map_err(|_| Failure::Nonsense {
             neighbour: name.clone(),
             what: "a line without end",
@@ -315,8 +328,8 @@ impl Node {
         let mut upward = Vec::new();
         for item in items {
             match item {
-                Upward::Got(who) => upward.extend(lines::got(&who)),
-                Upward::Ready(who) => upward.extend(lines::ready(&who)),
+                Upward::Got(who) => upward.extend(lines::got(dialect, &who)),
+                Upward::Ready(who) => upward.extend(lines::ready(dialect, &who)),
                 Upward::Other(line) => upward.extend(format!("{line}\n").into_bytes()),
                 Upward::GaveUp(text) => return Err(Failure::Reported(text)),
                 Upward::Count(count) => {
@@ -329,6 +342,40 @@ impl Node {
             self.send(Link::Parent, upward);
         }
         self.finish_if_all()
+    }
+
+    /// Takes away what a child says to the greeting.
+    fn greeted<'a>(
+        &mut self,
+        now: Instant,
+        child: usize,
+        bytes: &'a [u8],
+    ) -> Result<&'a [u8], Failure> {
+        let Some(slot) = self.children.get_mut(child) else {
+            return Ok(bytes);
+        };
+        match slot.greeting.received(now, bytes) {
+            Ok((answer, rest)) => {
+                if let Some(bytes) = answer {
+                    self.send(Link::Child(child), bytes);
+                }
+                Ok(rest)
+            }
+            Err(_) => {
+                let neighbour = self.setup.children[child].clone();
+                self.send(Link::Child(child), opening::auth_failed(&neighbour));
+                Err(Failure::WrongPassword { neighbour })
+            }
+        }
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        for (i, child) in self.children.iter_mut().enumerate() {
+            if let Some(bytes) = child.greeting.go_on(now, &self.setup.text) {
+                let to = Link::Child(i);
+                self.transmits.push_back(Transmit { to, bytes });
+            }
+        }
     }
 
     fn stored(&mut self, now: Instant, n: u64) -> Result<(), Failure> {
@@ -387,6 +434,7 @@ impl Node {
     }
 
     fn tick(&mut self, now: Instant) -> Result<(), Failure> {
+        self.go_on(now);
         match self.phase {
             Phase::Joining if now >= self.give_up => Err(Failure::GaveUp {
                 seconds: self.setup.ring_wait.as_secs(),

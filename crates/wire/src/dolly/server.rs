@@ -13,7 +13,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::config::Dialect;
 use super::lines::{Upward, UpwardReader};
+use super::opening::{self, Greeting, Opening};
 use super::{Failure, NOTICE, listed};
 
 /// What the server needs to know.
@@ -25,6 +27,8 @@ pub struct Setup {
     pub children: usize,
     /// The configuration that travels ([`super::config::Config::text`]).
     pub text: Vec<u8>,
+    /// How to begin with each child.
+    pub opening: Opening,
     /// How many bytes will be sent, when that is known before.
     pub total: Option<u64>,
     /// How long to wait for all clients to be ready (`-a`); for ever without.
@@ -97,6 +101,7 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Child {
     connected: bool,
+    greeting: Greeting,
     reader: UpwardReader,
     count: Option<u64>,
 }
@@ -141,7 +146,7 @@ impl Server {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Failure> {
         match input {
             Input::Connected(child) => self.connected(child),
-            Input::Received(child, bytes) => self.received(child, bytes),
+            Input::Received(child, bytes) => self.received(now, child, bytes),
             Input::Closed(child) => self.closed(child),
             Input::Total(total) => {
                 self.total = Some(total);
@@ -168,7 +173,9 @@ impl Server {
         match self.phase {
             Phase::Gathering | Phase::Waiting => {
                 let give_up = self.setup.give_up.map(|limit| self.started + limit);
-                Some(give_up.map_or(self.notice, |at| at.min(self.notice)))
+                let greetings = self.children.iter().map(|child| child.greeting.deadline());
+                let all = greetings.chain([give_up, Some(self.notice)]);
+                all.flatten().min()
             }
             Phase::Counting(deadline) => Some(deadline),
             Phase::Streaming | Phase::Done => None,
@@ -226,18 +233,33 @@ impl Server {
         self.events.push_back(Event::Connected(name));
         if self.phase == Phase::Gathering && self.children.iter().all(|c| c.connected) {
             self.phase = Phase::Waiting;
-            for to in 0..self.children.len() {
-                let bytes = self.setup.text.clone();
-                self.transmits.push_back(Transmit { to, bytes });
+            for (to, child) in self.children.iter_mut().enumerate() {
+                let Setup { opening, text, .. } = &self.setup;
+                for bytes in child.greeting.begin(opening, to, text) {
+                    self.transmits.push_back(Transmit { to, bytes });
+                }
             }
         }
         Ok(())
     }
 
-    fn received(&mut self, child: usize, bytes: &[u8]) -> Result<(), Failure> {
+    fn received(&mut self, now: Instant, child: usize, bytes: &[u8]) -> Result<(), Failure> {
         let neighbour = self.name(child);
         let Some(slot) = self.children.get_mut(child) else {
             return Ok(());
+        };
+        let to = child;
+        let bytes = match slot.greeting.received(now, bytes) {
+            Ok((answer, rest)) => {
+                self.transmits
+                    .extend(answer.map(|bytes| Transmit { to, bytes }));
+                rest
+            }
+            Err(_) => {
+                let bytes = opening::auth_failed(&neighbour);
+                self.transmits.push_back(Transmit { to, bytes });
+                return Err(Failure::WrongPassword { neighbour });
+            }
         };
         let items = slot.reader.push(bytes).map_err(|_| Failure::Nonsense {
             neighbour: neighbour.clone(),
@@ -340,6 +362,9 @@ impl Server {
                 return Ok(());
             }
             _ if slot.count.is_some() => return Ok(()),
+            Phase::Waiting if self.setup.opening.dialect == Dialect::Suse => {
+                "before it was ready (does it know the same password, or none?)"
+            }
             Phase::Waiting => "before it was ready",
             Phase::Streaming => "while data was moving",
             Phase::Counting(_) => "before it reported that everything is stored",
@@ -356,6 +381,11 @@ impl Server {
                         seconds: limit.as_secs(),
                         missing: listed(&self.missing()),
                     });
+                }
+                for (to, child) in self.children.iter_mut().enumerate() {
+                    let bytes = child.greeting.go_on(now, &self.setup.text);
+                    self.transmits
+                        .extend(bytes.map(|bytes| Transmit { to, bytes }));
                 }
                 if now >= self.notice {
                     self.notice = now + NOTICE;

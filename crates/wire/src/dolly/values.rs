@@ -44,15 +44,20 @@ pub(crate) fn number(line: usize, keyword: &str, word: &str, min: u64, max: u64)
 }
 
 pub(super) fn split_size(line: usize, word: &str) -> Result<u64> {
-    let wrong = || {
-        fault(
+    match size(word) {
+        Some(size) => Ok(size),
+        None => fault(
             line,
             format!(
                 "split {}: write a size such as 700M (K, M, G or T)",
                 cut(word)
             ),
-        )
-    };
+        ),
+    }
+}
+
+/// A size with its unit; `None` for what is none, and for 0.
+pub(super) fn size(word: &str) -> Option<u64> {
     let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
     let shift = match &word[digits.len()..] {
         "" => 0,
@@ -60,12 +65,10 @@ pub(super) fn split_size(line: usize, word: &str) -> Result<u64> {
         "m" | "M" => 20,
         "g" | "G" => 30,
         "t" | "T" => 40,
-        _ => return wrong(),
+        _ => return None,
     };
-    match digits.parse::<u64>() {
-        Ok(n) if n > 0 && n.leading_zeros() > shift => Ok(n << shift),
-        _ => wrong(),
-    }
+    let n = digits.parse::<u64>().ok()?;
+    (n > 0 && n.leading_zeros() > shift).then(|| n << shift)
 }
 
 pub(super) fn networks(line: usize, keyword: &str, word: &str) -> Result<Networks> {

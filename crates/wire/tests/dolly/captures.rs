@@ -8,21 +8,22 @@ use std::time::{Duration, Instant};
 use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::identity::Own;
 use goldring_wire::dolly::node::{self, Input, Link, Node};
+use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::server::{self, Server};
 use goldring_wire::dolly::topology;
 
 const CHAIN: &str = include_str!("../../../../fixtures/dolly/classic057_3c.wire");
 const TREE: &str = include_str!("../../../../fixtures/dolly/classic057_fan2_6c.wire");
 
-struct Message {
-    parent: String,
-    child: String,
-    down: bool,
+pub(crate) struct Message {
+    pub(crate) parent: String,
+    pub(crate) child: String,
+    pub(crate) down: bool,
     /// Bytes of control, or how much data.
-    what: Result<Vec<u8>, u64>,
+    pub(crate) what: Result<Vec<u8>, u64>,
 }
 
-fn read(text: &str) -> Vec<Message> {
+pub(crate) fn read(text: &str) -> Vec<Message> {
     let message = |line: &str| {
         let mut words = line.split(' ');
         let link = words.next().unwrap();
@@ -45,7 +46,7 @@ fn read(text: &str) -> Vec<Message> {
 }
 
 /// All control bytes of one direction of one connection.
-fn stream(messages: &[Message], parent: &str, child: &str, down: bool) -> Vec<u8> {
+pub(crate) fn stream(messages: &[Message], parent: &str, child: &str, down: bool) -> Vec<u8> {
     let of = |m: &&Message| m.parent == parent && m.child == child && m.down == down;
     let bytes = messages
         .iter()
@@ -72,6 +73,7 @@ fn our_server_sends_what_dolly_sent() {
                 children,
                 text: config.text().unwrap().bytes,
                 total: Some(10_000),
+                opening: Opening::default(),
                 give_up: None,
                 count_wait: Duration::from_secs(900),
             },
@@ -153,6 +155,7 @@ fn play_node(
             parent: "parent".into(),
             children: children.clone(),
             text: text.to_vec(),
+            opening: Opening::default(),
             ring_wait: Duration::from_secs(1),
             count_wait: Duration::from_secs(1),
         },

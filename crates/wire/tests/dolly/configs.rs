@@ -64,6 +64,140 @@ fn reading_is_liberal_and_writing_canonical() {
     }
 }
 
+/// What dolly 0.57 makes of it is in the comment; see `every_fault_has_its_line_and_its_remedy`
+/// for what is refused in either.
+#[test]
+fn what_old_programs_stumble_over_is_read_or_refused() {
+    let read: &[(String, &str)] = &[
+        // "Missing 'infile '": the order was fixed.
+        ("outfile /b\ninfile /a\n".into(), ""),
+        // "Missing 'server'": so was that of the options.
+        (
+            "infile /a\noutfile /b\nhyphennormal\nfanout 2\nsegsize 500\n".into(),
+            "",
+        ),
+        // An empty path.
+        ("infile  /a\noutfile  /b \n".into(), ""),
+        // 2^32 bytes were 0, and 0 was for ever.
+        ("dummy 4096\n".into(), ""),
+        // A prefix was enough; here only from a server that got through with it.
+        (
+            "infile /a\noutfile /b\nhyphennormalXX\n".into(),
+            "line 3: \"hyphennormalXX\" is misspelt",
+        ),
+        (
+            "Compressed infile /a\noutfile /b\n".into(),
+            "line 1: \"Compressed\" has capital letters",
+        ),
+        (
+            "infile /a\noutfile /b\nsegsize\n".into(),
+            "line 3: segsize has no value",
+        ),
+        (
+            "infile /a\noutfile /b\nfanout\n".into(),
+            "line 3: fanout has no value",
+        ),
+        (
+            "infile /a\noutfile /b\nadd\n".into(),
+            "line 3: add has no value",
+        ),
+        // The rest of a long line was taken for the next.
+        (format!("infile /{}\noutfile /b\n", "a".repeat(246)), ""),
+        (
+            format!("infile /{}\noutfile /b\n", "a".repeat(247)),
+            "line 1: a line of 255 characters, and old programs read 254",
+        ),
+        (
+            "dummy 1\ninfile /a\n".into(),
+            "line 2: infile and dummy (line 1) exclude each other",
+        ),
+        ("dummy x\n".into(), "line 1: dummy x: write a number"),
+    ];
+    let list = "server s\nfirstclient a\nlastclient b\nclients 2\na \nb\n\nendconfig";
+    for (first, fault) in read {
+        let text = format!("{first}{list}");
+        match Config::parse(&text) {
+            Ok(config) => {
+                assert_eq!(*fault, "", "{text}");
+                assert_eq!(Config::parse(&config.to_string()), Ok(config));
+            }
+            Err(error) => {
+                let said = error.to_string();
+                assert!(!fault.is_empty() && said.starts_with(fault), "{text}{said}");
+            }
+        }
+    }
+    // What a server of 0.57 got through with is no reason for a node to stay away.
+    for first in [
+        "infile /a extra\noutfile /b extra\nhyphennormalXX\n".to_owned(),
+        format!("infile /{}\noutfile /b\n", "a".repeat(247)),
+    ] {
+        Config::received(format!("{first}{list}").as_bytes()).expect(&first);
+    }
+    // Several links and several children do not go together, whoever says so.
+    let both = format!("infile /a\noutfile /b\nfanout 2\nadd 1:x\n{list}");
+    assert!(Config::received(both.as_bytes()).is_err());
+}
+
+#[test]
+fn names_on_further_networks() {
+    let of = |line: &str, host: &str| {
+        let text = with(3, Some(&format!("{line}\nserver node1")));
+        let networks = Config::parse(&text).unwrap().networks.unwrap();
+        (
+            networks.links(),
+            networks.primary(host),
+            networks.further(host),
+        )
+    };
+    let names = |list: &[&str]| {
+        list.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let node3 = "node3".to_owned();
+    assert_eq!(
+        of("add 1:-b", "node3"),
+        (2, node3.clone(), names(&["node3-b"]))
+    );
+    assert_eq!(
+        of("add2 2:x:yy", "node3"),
+        (3, node3, names(&["nodex3", "nodeyy3"]))
+    );
+    // Renames the first network, and there is no other.
+    assert_eq!(of("add 0:-m", "node3"), (1, "node3-m".into(), vec![]));
+    assert_eq!(of("add2 1:x", "master").2, names(&["masterx"]));
+    let text = with(3, Some("add 1:-b\nserver node1")).replace("node3\n", "10.0.0.3\n");
+    let said = complaint(&text);
+    assert!(
+        said.starts_with("line 9: 10.0.0.3 is an address, and add makes"),
+        "{said}"
+    );
+}
+
+#[test]
+fn sizes() {
+    use goldring_wire::dolly::config::parse_size;
+    let table = [
+        ("700M", Some(700 << 20)),
+        ("1k", Some(1024)),
+        ("2g", Some(2 << 30)),
+        ("3T", Some(3 << 40)),
+        ("12345", Some(12_345)),
+        ("0", None),
+        ("", None),
+        ("M", None),
+        ("2X", None),
+        ("2MB", None),
+        ("-1", None),
+        ("1.5G", None),
+        ("99999999999T", None),
+    ];
+    for (word, size) in table {
+        assert_eq!(parse_size(word), size, "{word}");
+    }
+}
+
 #[test]
 fn every_fault_has_its_line_and_its_remedy() {
     let table: &[(String, &str)] = &[

@@ -6,3 +6,4 @@ mod configs;
 mod readers;
 mod ring;
 mod rings;
+mod suse;

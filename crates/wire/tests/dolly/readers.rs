@@ -1,5 +1,6 @@
 //! What arrives in pieces, glued together, or is not what it should be.
 
+use goldring_wire::dolly::config::Dialect;
 use goldring_wire::dolly::lines::{
     self, ConfigReader, LineTooLong, NotConfig, Upward, UpwardReader,
 };
@@ -11,8 +12,8 @@ const TEXT: &str =
 fn sample() -> Vec<u8> {
     let mut bytes = Vec::new();
     for name in ["n1", "it's", "n2"] {
-        bytes.extend(lines::got(name));
-        bytes.extend(lines::ready(name));
+        bytes.extend(lines::got(Dialect::Classic, name));
+        bytes.extend(lines::ready(Dialect::Classic, name));
     }
     bytes
 }
@@ -20,7 +21,7 @@ fn sample() -> Vec<u8> {
 #[test]
 fn garbage_is_dropped() {
     let push = |bytes: &[u8]| ConfigReader::default().push(bytes);
-    assert_eq!(push(b"\x00"), Err(NotConfig::NewDialect));
+    assert_eq!(push(b"\x00"), Err(NotConfig::Garbage));
     assert_eq!(push(b"\x16\x03\x01\x02\x00\x01"), Err(NotConfig::Garbage));
     assert_eq!(push(b"GET / HTTP/1.0\r\n\r\n"), Ok(false));
     assert_eq!(
@@ -65,7 +66,7 @@ fn a_count_that_looks_like_text_is_still_a_count() {
     let total = u64::from_le_bytes(*b"Host rea");
     let mut reader = UpwardReader::default();
     reader.expect_count(total);
-    let mut bytes = lines::ready("n9");
+    let mut bytes = lines::ready(Dialect::Classic, "n9");
     bytes.extend(total.to_le_bytes());
     // The first eight bytes of the line are the total here, which is bad luck no disk has;
     // another total is told apart.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::flow::Intake;
+use goldring_wire::dolly::hearing::{Heard, Hearing};
 use goldring_wire::dolly::identity::Own;
-use goldring_wire::dolly::lines::ConfigReader;
 use goldring_wire::dolly::node::{self, Link, Node};
+use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::server::{self, Server};
 use goldring_wire::dolly::{Failure, topology};
 
@@ -33,6 +34,8 @@ pub(crate) struct Story {
     pub(crate) size: usize,
     /// The server learns its total only at the end of the input.
     pub(crate) pipe: bool,
+    /// How parents begin, with the dialect.
+    pub(crate) opening: Opening,
     /// This client dies after so many bytes.
     pub(crate) dies: Option<(usize, u64)>,
     pub(crate) seed: u64,
@@ -57,7 +60,7 @@ struct Edge {
 #[derive(Debug)]
 enum Client {
     /// Has read a part of its configuration.
-    Reading(ConfigReader),
+    Reading(Hearing),
     Ours(Box<Node>, Intake),
     Classic(old::Client),
     Dead,
@@ -109,6 +112,8 @@ impl Ring {
             names.join("\n")
         );
         let config = Config::parse(&text).unwrap();
+        let dialect = story.opening.dialect;
+        let config = config.into_dialect(dialect, "n0").unwrap();
         let n = names.len();
         let begin = Instant::now();
         let children = topology::of_server(n, story.fanout).len();
@@ -124,6 +129,7 @@ impl Ring {
                     children,
                     text: config.text().unwrap().bytes,
                     total: (!story.pipe).then_some(story.size as u64),
+                    opening: story.opening.clone(),
                     give_up: None,
                     count_wait: Duration::from_secs(900),
                 },
@@ -140,7 +146,7 @@ impl Ring {
             clients: story
                 .clients
                 .iter()
-                .map(|_| Client::Reading(ConfigReader::default()))
+                .map(|_| Client::Reading(Hearing::new(story.opening.password.clone())))
                 .collect(),
             golden_failure: None,
             golden_done: false,
@@ -160,11 +166,40 @@ impl Ring {
         loop {
             let moves = self.moves();
             if moves.is_empty() {
+                if self.wait() {
+                    continue;
+                }
                 return;
             }
             let next = moves[self.below(moves.len())];
             self.make(next);
         }
+    }
+
+    /// Lets a second or less go by, until somebody who pauses goes on.
+    fn wait(&mut self) -> bool {
+        let mut all = Vec::new();
+        if let Golden::Ours(machine) = &self.golden {
+            all.push((None, machine.poll_timeout()));
+        }
+        for (i, client) in self.clients.iter().enumerate() {
+            if let Client::Ours(machine, _) = client {
+                all.push((Some(i), machine.poll_timeout()));
+            }
+        }
+        let next = all.iter().filter_map(|(_, at)| *at).min();
+        let Some(next) = next.filter(|at| *at < self.now + Duration::from_secs(1)) else {
+            return false;
+        };
+        self.now = next;
+        for (who, at) in all {
+            match who {
+                _ if at.is_none_or(|at| at > next) => {}
+                None => self.golden_input(server::Input::Tick),
+                Some(i) => self.node_input(i, node::Input::Tick),
+            }
+        }
+        true
     }
 
     /// How much virtual time went by.
@@ -373,16 +408,21 @@ impl Ring {
     fn client_hears_parent(&mut self, i: usize, bytes: &[u8]) {
         match &mut self.clients[i] {
             Client::Reading(_) if bytes.is_empty() => self.die(i),
-            Client::Reading(reader) => {
-                let mut complete = reader.push(bytes).unwrap();
+            Client::Reading(hearing) => {
+                let heard = hearing.push(bytes).unwrap();
+                if let Heard::Answer(answer) = &heard {
+                    self.edges[i].up.extend(answer);
+                }
+                let mut complete = heard == Heard::Complete;
                 if self.story.clients[i] == Program::Classic {
                     // It takes what one read gives: never less than the text.
                     let rest: Vec<u8> = self.edges[i].down.drain(..).collect();
-                    complete |= reader.push(&rest).unwrap();
+                    complete |= hearing.push(&rest).unwrap() == Heard::Complete;
                 }
                 if complete {
-                    let text = reader.bytes().to_vec();
-                    self.configured(i, text);
+                    let text = hearing.text().to_vec();
+                    let config = hearing.config().unwrap();
+                    self.configured(i, &config, text);
                 }
             }
             Client::Ours(..) if bytes.is_empty() => {
@@ -395,13 +435,12 @@ impl Ring {
         }
     }
 
-    fn configured(&mut self, i: usize, text: Vec<u8>) {
-        let config = Config::received(&text).unwrap();
+    fn configured(&mut self, i: usize, config: &Config, text: Vec<u8>) {
         let own = Own {
             names: vec![self.config.clients[i].clone()],
             addresses: vec![],
         };
-        let place = own.find(&config).unwrap();
+        let place = own.find(config).unwrap();
         assert_eq!(place.index, i);
         let children = self.children(i);
         if self.story.clients[i] == Program::Classic {
@@ -417,6 +456,7 @@ impl Ring {
                     .map(|c| config.clients[*c].clone())
                     .collect(),
                 text,
+                opening: self.story.opening.clone(),
                 ring_wait: Duration::from_secs(3600),
                 count_wait: Duration::from_secs(900),
             };

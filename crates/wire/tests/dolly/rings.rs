@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
+use goldring_wire::dolly::config::Dialect;
 use goldring_wire::dolly::node::{Input, Node, Setup};
+use goldring_wire::dolly::opening::Opening;
+use goldring_wire::dolly::password::Password;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
 use crate::ring::{Program, Ring, Story};
@@ -15,6 +18,7 @@ fn story(n: usize, size: usize) -> Story {
         fanout: 1,
         size,
         pipe: false,
+        opening: Opening::default(),
         dies: None,
         seed: 1,
     }
@@ -117,6 +121,7 @@ fn a_node_does_not_wait_for_a_child_for_ever() {
         parent: "n0".into(),
         children: vec!["n2".into(), "n3".into()],
         text: b"endconfig\n".to_vec(),
+        opening: Opening::default(),
         ring_wait: Duration::from_secs(3600),
         count_wait: Duration::from_secs(900),
     };
@@ -170,6 +175,19 @@ proptest! {
         if harmless {
             prop_assert!(complete(&story).is_ok(), "{:?}", complete(&story));
         }
+    }
+
+    #[test]
+    fn a_ring_of_the_suse_dialect_completes(
+        n in 1_usize..9, size in 0_usize..20_000, password: bool, pipe: bool, seed: u64,
+    ) {
+        let opening = Opening {
+            dialect: Dialect::Suse,
+            password: password.then(|| Password::new("secret")),
+            seed: [7; 32],
+        };
+        let story = Story { opening, pipe, seed, ..story(n, size) };
+        prop_assert!(complete(&story).is_ok(), "{:?}", complete(&story));
     }
 
     #[test]

@@ -141,15 +141,11 @@ fn bad_configurations(goldring: &Path) -> Result<()> {
         ("server n0", "server n7", "server n7, this computer is n0"),
         ("infile in", "infile absent", "absent: No such file"),
         (
-            "infile in",
-            "compressed infile in",
-            "compressed, which comes with a later",
-        ),
-        (
             "server n0",
-            "add 1:x\nserver n0",
-            "add, which comes with a later",
+            "fanout 2\nadd 1:x\nserver n0",
+            "line 4: add and fanout (line 3) exclude each other",
         ),
+        ("infile in", "infile in split", "opening the infile"),
         (good.as_str(), "\u{0}\u{1}\u{2}", "no keyword of dolly"),
     ];
     for (right, wrong, expected) in table {

@@ -1,13 +1,16 @@
 //! Stories of real processes in network namespaces. Each trial is one sentence.
 
 mod dhcp;
+mod discovery;
 mod faults;
+mod forms;
 mod ipv6;
 mod leases;
 mod peers;
 mod plus;
 mod plus_faults;
 mod rings;
+mod suse;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +55,9 @@ fn main() {
     let stories = [
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
+        (forms::STORIES, &reason),
+        (suse::STORIES, &reason),
+        (discovery::STORIES, &reason),
         (peers::STORIES, &reason),
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),

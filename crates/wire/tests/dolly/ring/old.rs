@@ -1,5 +1,6 @@
 //! Models of dolly 0.57: blocking reads of whole blocks, the total after the data.
 
+use goldring_wire::dolly::config::Dialect;
 use goldring_wire::dolly::{lines, topology};
 
 use super::{Golden, Ring};
@@ -65,7 +66,7 @@ impl Ring {
     }
 
     pub(super) fn old_client_configured(&mut self, i: usize, name: &str, config: Vec<u8>) {
-        self.edges[i].up.extend(lines::got(name));
+        self.edges[i].up.extend(lines::got(Dialect::Classic, name));
         self.clients[i] = super::Client::Classic(Client {
             config,
             ..Client::default()
@@ -87,7 +88,9 @@ impl Ring {
             self.edges[c].down.extend(&text);
         }
         let name = self.config.clients[i].clone();
-        self.edges[i].up.extend(lines::ready(&name));
+        self.edges[i]
+            .up
+            .extend(lines::ready(Dialect::Classic, &name));
         self.old_client_ends(i);
     }
 
