@@ -3,6 +3,7 @@
 mod cards;
 mod clone;
 mod images;
+mod losses;
 mod mounted;
 mod network;
 mod people;
@@ -61,5 +62,6 @@ fn main() -> ExitCode {
     trials.extend(web::trials());
     trials.extend(cards::trials());
     trials.extend(clone::trials());
+    trials.extend(losses::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
