@@ -20,6 +20,7 @@ fuzz_target!(|script: &[u8]| {
     let now = Instant::now();
     let mut server = Server::new(
         server::Setup {
+offers: false,
             clients: names(),
             children: 2,
             text: b"endconfig\n".to_vec(),
@@ -32,6 +33,7 @@ fuzz_target!(|script: &[u8]| {
     );
     let mut node = Node::new(
         node::Setup {
+own: true,
             name: "a".into(),
             parent: "s".into(),
             children: vec!["b".into(), "c".into()],

@@ -3,22 +3,24 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
 use goldring_contract::limits::DOLLY_ACK_WAIT;
-use goldring_transfer::dolly::server::{self, Options};
+use goldring_transfer::dolly::server::{self, Ending, Options};
 use goldring_transfer::dolly::{self, Manner, Summary};
-use goldring_wire::dolly::config::{Config, Output, Payload, Text};
+use goldring_wire::dolly::config::{Config, Output, Payload, TEXT_SAFE, Text};
 use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::server::Setup;
-use goldring_wire::dolly::{listed, topology};
+use goldring_wire::dolly::{listed, own, topology};
 
 use super::input::{self, Input};
 use super::screen::{Place, Screen};
-use super::{Args, ring};
+use super::{Args, over, ring};
+use crate::dollyplus::screen::Screen as PlusScreen;
 use crate::fault::Usage;
 
 /// `goldring dolly -s`.
@@ -32,7 +34,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 .to_owned()
         ));
     }
-    let text = config.text()?;
+    let mut text = config.text()?;
+    let offers = over::is_possible(args, &config);
+    if offers && text.bytes.len() <= TEXT_SAFE {
+        own::offer(&mut text.bytes);
+    }
     if let Some(warning) = &text.warning {
         screen.say(&format!("warning: {warning}"));
     }
@@ -50,7 +56,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Before the clone: a wrong path must not turn an hour's good work into a failure.
     let log = args.log.as_deref().map(open_log).transpose()?;
     let options = options(args, &config, text, input);
-    let summary = server::serve(options, &mut screen)?;
+    let summary = match server::serve(options, &mut screen)? {
+        Ending::Cloned(summary) => summary,
+        Ending::Switched(address) => return switched(args, &config, address, log),
+    };
     let done = format!("{} clones are complete", config.clients.len());
     screen.summary(&done, &summary, args.size);
     if let Some(mut log) = log {
@@ -61,11 +70,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All nodes are goldring: the clone goes on as dolly+.
+fn switched(
+    args: &Args,
+    config: &Config,
+    address: IpAddr,
+    log: Option<File>,
+) -> anyhow::Result<()> {
+    let mut screen = PlusScreen::new(args.verbose, args.json);
+    let summary = over::serve(args, config, address, &mut screen)?;
+    if let Some(mut log) = log {
+        let figured = Summary {
+            bytes: summary.bytes,
+            elapsed: summary.elapsed,
+            trouble: None,
+        };
+        log.write_all(figures(config, &figured).as_bytes())
+            .context("writing the figures of -o; the clones are as they are all the same")?;
+    }
+    crate::dollyplus::all_good(&summary)
+}
+
 fn options(args: &Args, config: &Config, text: Text, input: Input) -> Options {
     Options {
         talk: Setup {
             children: topology::of_server(config.clients.len(), config.fanout).len(),
             clients: config.clients.clone(),
+            offers: own::is_offered(&text.bytes),
             text: text.bytes,
             opening: Opening {
                 dialect: config.dialect,

@@ -6,11 +6,13 @@ use goldring_contract::Root;
 use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_RING_WAIT};
 use goldring_disk::writer::Sync;
 use goldring_transfer::dolly;
-use goldring_transfer::dolly::client::{self, Options};
+use goldring_transfer::dolly::client::{self, Ending, Options};
 use goldring_wire::dolly::config::{Config, Payload};
 
 use super::screen::{Place, Screen};
-use super::{Args, store};
+use super::{Args, over, store};
+use crate::dollyplus::screen::Screen as PlusScreen;
+use crate::dollyplus::timing;
 
 /// `goldring dolly` without `-s`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -19,6 +21,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         own: dolly::own(&root, &[]),
         bind: args.bind,
         password: args.password(),
+        plus: args.password.is_none().then_some(over::ABILITIES),
         wait: args.wait.or(args.alarm).map(Duration::from_secs),
         stall: args.stall(),
         ring_wait: DOLLY_RING_WAIT,
@@ -30,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Sync::Always
     };
     let mut screen = Screen::new(Place::Command, args.verbose);
-    let summary = client::clone(
+    let ending = client::clone(
         &options,
         &mut |config| {
             refuse_data(args.dummy, config)?;
@@ -38,17 +41,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         },
         &mut screen,
     )?;
-    screen.summary("cloned", &summary, None);
+    let ending = match ending {
+        Ending::Stored(summary) => {
+            screen.summary("cloned", &summary, None);
+            return Ok(());
+        }
+        ending => ending,
+    };
+    let allow = |output: &str| match args.dummy {
+        true => Err(dummy_only(output)),
+        false => Ok(()),
+    };
+    let mut screen = PlusScreen::new(args.verbose, args.json);
+    let how = (args.bind, timing(args.stall()));
+    let done = over::join(&root, ending, how, &allow, &mut screen)?;
+    screen.client_summary(&done);
     Ok(())
 }
 
 /// A node that was started for a dummy run writes nothing, whoever calls.
 fn refuse_data(dummy: bool, config: &Config) -> Result<(), String> {
     match &config.payload {
-        Payload::File { output, .. } if dummy => Err(format!(
-            "this node waits for dummy data (-d), but the golden node wants to write to {}; start the node without -d",
-            output.path
-        )),
+        Payload::File { output, .. } if dummy => Err(dummy_only(&output.path)),
         _ => Ok(()),
     }
+}
+
+fn dummy_only(output: &str) -> String {
+    format!(
+        "this node waits for dummy data (-d), but the golden node wants to write to {output}; start the node without -d"
+    )
 }

@@ -3,6 +3,7 @@
 mod golden;
 mod input;
 mod member;
+pub(crate) mod over;
 mod ring;
 pub(crate) mod screen;
 pub(crate) mod store;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
-use goldring_contract::limits::DOLLY_STALL;
+use goldring_contract::limits::{DOLLY_CLONE_WAIT, DOLLY_STALL};
 use goldring_wire::dolly::config::{CLIENTS_MAX, Dialect, parse_size};
 use goldring_wire::dolly::password::Password;
 
@@ -106,6 +107,17 @@ pub(crate) struct Args {
     /// A node recognises it by itself
     #[arg(long, value_name = "DIALECT", value_parser = ["classic", "suse"], default_value = "classic")]
     dialect: String,
+    /// Speak as old dolly does, even when all nodes are goldring: no checksums, and one
+    /// computer that dies ends the ring (golden node only)
+    #[arg(long)]
+    plain: bool,
+    /// When all nodes are goldring: wait so long, at the end, for those that were lost
+    /// (golden node only)
+    #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_CLONE_WAIT.as_secs())]
+    late: u64,
+    /// A line of JSON for each event on the standard output, once the ring is dolly+
+    #[arg(long)]
+    json: bool,
     /// Give up when no data has moved for so long
     #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_STALL.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..))]

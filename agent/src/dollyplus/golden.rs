@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use goldring_contract::Root;
 use goldring_disk::source::Source;
 use goldring_transfer::dollyplus::server::{self, Options};
@@ -14,7 +14,7 @@ use goldring_wire::dollyplus::config::{Config, FileLine};
 
 use super::codec::ZSTD;
 use super::screen::Screen;
-use super::{ServerArgs, timing};
+use super::{ServerArgs, all_good, timing};
 
 /// `goldring dollyS`.
 pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
@@ -35,21 +35,7 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     screen.config(&config);
     let summary = server::serve(&options, &files, &config.clients, &mut screen)?;
     screen.server_summary(&summary);
-    let failed: Vec<&str> = summary
-        .fates
-        .iter()
-        .filter(|(_, fate)| !fate.is_good())
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if failed.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "{} of {} clients have not got everything: {}; look at their screens, then start again with them alone",
-        failed.len(),
-        summary.fates.len(),
-        failed.join(", ")
-    )
+    all_good(&summary)
 }
 
 fn read_config(path: &Path) -> anyhow::Result<Config> {
@@ -81,7 +67,8 @@ fn files(root: &Root, config: &Config, screen: &mut Screen) -> anyhow::Result<Ve
     Ok(files)
 }
 
-fn file(root: &Root, line: &FileLine, screen: &mut Screen) -> anyhow::Result<InFile> {
+/// An input as a ring reads it.
+pub(crate) fn file(root: &Root, line: &FileLine, screen: &mut Screen) -> anyhow::Result<InFile> {
     let path = std::path::absolute(&line.input)?;
     let source = Source::open(root, &path)?;
     for user in &source.users {

@@ -27,13 +27,27 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<()> {
         codec: (!args.plain).then_some(ZSTD),
     };
     let mut screen = Screen::new(args.verbose, args.json);
-    let done = client::clone(&options, &mut |wanted| open(&root, wanted), &mut screen)?;
+    let done = client::clone(
+        &options,
+        None,
+        &mut |wanted| open(&root, wanted, Before::Emptied),
+        &mut screen,
+    )?;
     screen.client_summary(&done);
     Ok(())
 }
 
+/// What becomes of a plain file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// It is emptied, as dolly+ does.
+    Emptied,
+    /// It is overwritten and keeps its length, as dolly does.
+    Kept,
+}
+
 /// Opens a target that the golden node names.
-pub(crate) fn open(root: &Root, wanted: Wanted<'_>) -> Result<Store, String> {
+pub(crate) fn open(root: &Root, wanted: Wanted<'_>, before: Before) -> Result<Store, String> {
     // As a shell would take it: relative to where this program was started.
     let path = std::path::absolute(wanted.output).map_err(fault::one_line)?;
     if wanted.cook.archive().is_some() {
@@ -59,8 +73,7 @@ pub(crate) fn open(root: &Root, wanted: Wanted<'_>) -> Result<Store, String> {
         look.fits = Box::new(move |size| room.check(size.bytes()).map_err(fault::one_line));
         return Ok(look);
     }
-    if target.kind == Kind::File {
-        // As dolly+ does, and unlike dolly: what was there before is gone.
+    if target.kind == Kind::File && before == Before::Emptied {
         target
             .file
             .set_len(0)

@@ -2,7 +2,7 @@
 
 mod codec;
 mod cook;
-mod golden;
+pub(crate) mod golden;
 pub(crate) mod member;
 pub(crate) mod screen;
 
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_CLONE_WAIT, DOLLY_STALL};
+use goldring_transfer::dollyplus::server::{Fate, Summary};
 use goldring_transfer::dollyplus::{self, Timing};
 use goldring_wire::dollyplus::status::State;
 
@@ -179,6 +180,21 @@ pub(crate) fn ping(args: &PingArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(anyhow!("{}", silent.join("; ")))
+}
+
+/// An error when somebody has not got everything.
+pub(crate) fn all_good(summary: &Summary) -> anyhow::Result<()> {
+    let bad = |(name, fate): &(String, Fate)| (!fate.is_good()).then(|| name.clone());
+    let failed: Vec<String> = summary.fates.iter().filter_map(bad).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "{} of {} clients have not got everything: {}; look at their screens, then start again with them alone",
+        failed.len(),
+        summary.fates.len(),
+        failed.join(", ")
+    ))
 }
 
 /// How long things may take, with this stall.

@@ -5,21 +5,24 @@ use goldring_contract::handover::{Network, Outcome};
 use goldring_contract::limits::{DOLLY_CLONE_WAIT, DOLLY_STALL};
 use goldring_contract::sentences::{DOLLY_PLUS_CLIENT, Milestone, NO_DOLLY_SERVER};
 use goldring_disk::writer::Sync;
-use goldring_transfer::dolly::client::{self, ClientError, Options};
-use goldring_transfer::dollyplus::{PlusError, client as plus};
+use goldring_transfer::dolly::client::{self, ClientError, Ending, Options};
+use goldring_transfer::dollyplus::PlusError;
+use goldring_transfer::dollyplus::client::{self as plus, Done};
 use goldring_wire::dolly::config::{Config, Payload};
 
 use crate::dolly::screen::{Place, Screen};
-use crate::dolly::store;
+use crate::dolly::{over, store};
+use crate::dollyplus::member::Before;
 use crate::dollyplus::{self, screen::Screen as PlusScreen};
 use crate::fault;
 
-/// Waits for the golden node and takes part in its ring.
+/// Waits for the golden node and takes part in its ring, of dolly or of dolly+.
 pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
-    let options = match Options::of_node(root, network, DOLLY_CLONE_WAIT) {
+    let mut options = match Options::of_node(root, network, DOLLY_CLONE_WAIT) {
         Ok(options) => options,
         Err(sentence) => return Outcome::Reboot(sentence),
     };
+    options.plus = Some(over::ABILITIES);
     let mut screen = Screen::new(Place::Console, true);
     let mut output = String::new();
     let mut open = |config: &_| {
@@ -28,21 +31,25 @@ pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
         output.clone_from(&store.name);
         Ok(store)
     };
-    let result = client::clone(&options, &mut open, &mut screen);
-    match result {
-        Ok(summary) => {
-            screen.summary("cloned", &summary, None);
-            screen.mark(Milestone::CloneDone);
-            let after = summary.trouble.map(|t| format!(", but then {t}"));
-            Outcome::Done(format!(
-                "{output} is cloned, {} bytes{}",
-                summary.bytes,
-                after.unwrap_or_default()
-            ))
+    let summary = match client::clone(&options, &mut open, &mut screen) {
+        Ok(Ending::Stored(summary)) => summary,
+        Ok(other) => {
+            let mut screen = PlusScreen::of_console();
+            let how = (options.bind, dollyplus::timing(DOLLY_STALL));
+            let done = over::join(root, other, how, &refuse_ram, &mut screen);
+            return of_plus(done, &mut screen);
         }
-        Err(ClientError::NoServer(_)) => Outcome::Reboot(NO_DOLLY_SERVER.to_owned()),
-        Err(error) => Outcome::Retry(fault::one_line(error)),
-    }
+        Err(ClientError::NoServer(_)) => return Outcome::Reboot(NO_DOLLY_SERVER.to_owned()),
+        Err(error) => return Outcome::Retry(fault::one_line(error)),
+    };
+    screen.summary("cloned", &summary, None);
+    screen.mark(Milestone::CloneDone);
+    let after = summary.trouble.map(|t| format!(", but then {t}"));
+    Outcome::Done(format!(
+        "{output} is cloned, {} bytes{}",
+        summary.bytes,
+        after.unwrap_or_default()
+    ))
 }
 
 /// Waits for the golden node of a dolly+ ring and takes part in it.
@@ -57,9 +64,16 @@ pub(crate) fn dolly_plus(root: &Root) -> Outcome {
     };
     let mut open = |wanted: plus::Wanted<'_>| {
         refuse_ram(wanted.output)?;
-        dollyplus::member::open(root, wanted)
+        dollyplus::member::open(root, wanted, Before::Emptied)
     };
-    match plus::clone(&options, &mut open, &mut screen) {
+    match plus::clone(&options, None, &mut open, &mut screen) {
+        Err(PlusError::NoServer(_)) => Outcome::Reboot(NO_DOLLY_SERVER.to_owned()),
+        done => of_plus(done, &mut screen),
+    }
+}
+
+fn of_plus(done: Result<Done, PlusError>, screen: &mut PlusScreen) -> Outcome {
+    match done {
         Ok(done) if done.dry => Outcome::Retry("that was a dry run; waiting again".to_owned()),
         Ok(done) => {
             screen.client_summary(&done);
@@ -67,7 +81,6 @@ pub(crate) fn dolly_plus(root: &Root) -> Outcome {
             let outputs = done.outputs.join(", ");
             Outcome::Done(format!("{outputs} is cloned, {} bytes", done.bytes))
         }
-        Err(PlusError::NoServer(_)) => Outcome::Reboot(NO_DOLLY_SERVER.to_owned()),
         Err(error) => Outcome::Retry(fault::one_line(error)),
     }
 }

@@ -2,6 +2,7 @@
 //! `outfile /dev/ram3`.
 
 mod copy;
+mod plus;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use goldring_contract::limits::{DOLLY_STAGE2_TRIES, DOLLY_STAGE2_WAIT};
 use goldring_contract::sentences::NO_DOLLY_SERVER;
-use goldring_transfer::dolly::client::{self, ClientError, Options, Size, Store};
+use goldring_transfer::dolly::client::{self, ClientError, Ending, Options, Size, Store};
 use goldring_transfer::dolly::{Event, Reporter, Summary};
 use goldring_transfer::fetch::Progress;
 use goldring_wire::dolly::config::{Config, Payload};
@@ -40,13 +41,16 @@ pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
         shared: Arc::default(),
         opened: None,
     };
-    let options =
+    let mut options =
         Options::of_node(&ctx.root, &ctx.handover, patience(ctx)?).map_err(Fate::reboot)?;
+    options.plus = plus::abilities(free);
     let result = client::clone(&options, &mut |config| part.open(config), &mut Lines::new());
-    match result {
-        Ok(summary) => part.end(ctx, &summary),
-        Err(error) => Err(part.fate(&error)),
-    }
+    let summary = match result {
+        Ok(Ending::Stored(summary)) => summary,
+        Ok(other) => plus::join(&mut part, &options, other)?,
+        Err(error) => return Err(part.fate(&error)),
+    };
+    part.end(ctx, &summary)
 }
 
 /// The size of a ramdisk when nobody can say how much memory there is; it is a limit
@@ -92,7 +96,14 @@ impl Part {
     /// is written.
     fn open(&mut self, config: &Config) -> Result<Store, String> {
         let refused = Rc::clone(&self.refused);
-        let number = target(config).map_err(|why| refuse(&refused, Fate::retry, why))?;
+        let output = target(config).map_err(|why| refuse(&refused, Fate::retry, why))?;
+        self.open_ramdisk(&config.server, output)
+    }
+
+    /// Makes this ramdisk for what `server` sends.
+    fn open_ramdisk(&mut self, server: &str, output: &str) -> Result<Store, String> {
+        let refused = Rc::clone(&self.refused);
+        let number = number_of(output).map_err(|why| refuse(&refused, Fate::retry, why))?;
         let made = self.ramdisks.make(self.asked.unwrap_or(self.most));
         let size = made.and_then(|()| Ok(self.ramdisks.open(number)?.1));
         let size = size.map_err(|error| {
@@ -102,7 +113,7 @@ impl Part {
             );
             refuse(&refused, Fate::reboot, why)
         })?;
-        self.opened = Some((config.server.clone(), self.ramdisks.path(number)));
+        self.opened = Some((server.to_owned(), self.ramdisks.path(number)));
         let sink = Sink::new(
             self.ramdisks.clone(),
             number,
@@ -172,23 +183,26 @@ fn refuse(refused: &RefCell<Option<Fate>>, fate: fn(String) -> Fate, why: String
     why
 }
 
-/// The number of the ramdisk that a configuration names.
-fn target(config: &Config) -> Result<u8, String> {
-    let output = match &config.payload {
-        Payload::Dummy { .. } => return Err(not_as_it_is("dummy")),
+/// What a configuration wants to be written.
+fn target(config: &Config) -> Result<&str, String> {
+    match &config.payload {
+        Payload::Dummy { .. } => Err(not_as_it_is("dummy")),
         Payload::File { input, output } if input.compressed || output.compressed => {
-            return Err(not_as_it_is("compressed"));
+            Err(not_as_it_is("compressed"))
         }
         Payload::File { output, .. } if output.split.is_some() => {
-            return Err(not_as_it_is("outfile with split"));
+            Err(not_as_it_is("outfile with split"))
         }
-        Payload::File { output, .. } => output,
-    };
-    ramdisk::number(&output.path).ok_or_else(|| {
+        Payload::File { output, .. } => Ok(&output.path),
+    }
+}
+
+/// The number of the ramdisk that is to be written.
+fn number_of(output: &str) -> Result<u8, String> {
+    ramdisk::number(output).ok_or_else(|| {
         format!(
-            "the dolly server wants to write to {}, but stage 2 goes to /dev/ram3: write outfile \
-             /dev/ram3 in its configuration",
-            output.path
+            "the dolly server wants to write to {output}, but stage 2 goes to /dev/ram3: write \
+             outfile /dev/ram3 in its configuration"
         )
     })
 }
@@ -275,7 +289,10 @@ mod tests {
 
     #[test]
     fn only_a_ramdisk_is_a_target() {
-        let to = |path: &str| target(&config(&format!("infile x\noutfile {path}\n")));
+        let to = |path: &str| {
+            let config = config(&format!("infile x\noutfile {path}\n"));
+            target(&config).and_then(number_of)
+        };
         assert_eq!(to("/dev/ram3"), Ok(3));
         assert_eq!(
             to("/dev/sda").unwrap_err(),
@@ -285,13 +302,16 @@ mod tests {
         for path in ["/dev/ram16", "stage2.img", "/dev/ram3/../sda", "/init"] {
             assert!(to(path).is_err(), "{path}");
         }
-        assert!(target(&config("dummy 5\n")).unwrap_err().contains("dummy"));
-        let packed = target(&config("compressed infile x\noutfile /dev/ram3\n"));
-        assert!(packed.unwrap_err().contains("compressed"));
-        let split = target(&config("infile x\noutfile /dev/ram3 split 1M\n"));
-        assert!(split.unwrap_err().contains("split"));
-        let parts = target(&config("infile x split\noutfile /dev/ram3\n"));
-        assert_eq!(parts, Ok(3), "the golden node puts them together");
+        let refused = |text: &str| target(&config(text)).unwrap_err();
+        assert!(refused("dummy 5\n").contains("dummy"));
+        assert!(refused("compressed infile x\noutfile /dev/ram3\n").contains("compressed"));
+        assert!(refused("infile x\noutfile /dev/ram3 split 1M\n").contains("split"));
+        let parts = config("infile x split\noutfile /dev/ram3\n");
+        assert_eq!(
+            target(&parts),
+            Ok("/dev/ram3"),
+            "the golden node puts them together"
+        );
     }
 
     #[test]

@@ -20,6 +20,11 @@ const DATA: Duration = Duration::from_secs(5);
 /// Those over other networks may be tried several times.
 const FURTHER_DATA: Duration = Duration::from_secs(60);
 
+/// What a dolly+ ring begins with on the data port.
+const RING: &[u8] = b"ROPN";
+/// A little more than one read brings.
+const PLUS_MAX: usize = 8 << 10;
+
 /// A connection to the control port.
 #[derive(Debug)]
 pub(super) struct Caller {
@@ -85,6 +90,11 @@ impl Caller {
         self.deadline.get_or_insert(now + COMPLETE);
         match self.hearing.push(&bytes).map_err(|e| Some(e.to_string()))? {
             Heard::Nothing => Ok(()),
+            Heard::Plus(answer) => {
+                // One question to a connection.
+                let _ = flowing::say(&self.stream, "it", &answer);
+                Err(None)
+            }
             Heard::Answer(answer) => flowing::say(&self.stream, "it", &answer).map_err(|_| None),
             Heard::Complete => self.understand(own, now),
         }
@@ -143,7 +153,7 @@ pub(super) struct DataCaller {
     pub(super) stream: TcpStream,
     pub(super) peer: IpAddr,
     /// Its first bytes: with several links the number of this one.
-    said: Vec<u8>,
+    pub(super) said: Vec<u8>,
 }
 
 impl DataCaller {
@@ -157,12 +167,16 @@ impl DataCaller {
 
     /// Reads what is there. A parent sends no data before this node is ready: more than
     /// the number of a link is a stranger's. `false` drops the connection.
-    pub(super) fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self, plus: bool) -> bool {
         match read_some(&self.stream) {
             Got::Nothing => true,
             Got::End => false,
             Got::Bytes(bytes) => {
                 self.said.extend(bytes);
+                let begun = self.said.len().min(RING.len());
+                if plus && self.said[..begun] == RING[..begun] {
+                    return self.said.len() <= PLUS_MAX;
+                }
                 let number = self
                     .said
                     .first()
@@ -170,6 +184,11 @@ impl DataCaller {
                 number && self.said.len() <= 4 && self.said[1..].iter().all(|b| *b == 0)
             }
         }
+    }
+
+    /// Whether a ring of dolly+ has called.
+    pub(super) fn is_plus(&self) -> bool {
+        self.said.starts_with(RING)
     }
 
     /// Whether this is link `number` of a parent that calls from `peer`. The further

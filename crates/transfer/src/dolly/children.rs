@@ -124,6 +124,12 @@ impl Children {
         self.pairs.iter().position(few)
     }
 
+    /// This computer's address, as the first child that is connected sees it.
+    pub(super) fn own_address(&self) -> Option<std::net::IpAddr> {
+        let pair = self.pairs.iter().flatten().next()?;
+        Some(pair.control.local_addr().ok()?.ip())
+    }
+
     /// Ends all connections at once.
     pub(super) fn shut(&self) {
         for pair in self.pairs.iter().flatten() {

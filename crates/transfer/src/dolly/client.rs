@@ -12,13 +12,15 @@ use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::identity::Own;
 use goldring_wire::dolly::opening::Opening;
 use goldring_wire::dolly::password::Password;
+use goldring_wire::dollyplus::status::Abilities;
 
 use super::dial::Manner;
 use super::member::{self, Setup};
 use super::report::{Event, Reporter, Summary};
-use super::waiting::await_parent;
+use super::waiting::{Found, await_parent};
 use super::{net, waiting};
 use crate::discover::Answerer;
+use crate::dollyplus::client::Call;
 use crate::pump::Sink;
 
 /// How a node takes part in a ring.
@@ -30,6 +32,9 @@ pub struct Options {
     pub bind: Ipv4Addr,
     /// The password that a parent must ask for; with one, only such a parent is followed.
     pub password: Option<Password>,
+    /// This node can take part in dolly+ as well, whoever calls with that; with so much
+    /// of it.
+    pub plus: Option<Abilities>,
     /// How long to wait for a parent; for ever without.
     pub wait: Option<Duration>,
     /// How long data may stand still.
@@ -65,6 +70,7 @@ impl Options {
             own,
             bind: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
             password: None,
+            plus: None,
             wait: Some(wait),
             stall: DOLLY_STALL,
             ring_wait: DOLLY_RING_WAIT,
@@ -133,6 +139,17 @@ pub enum ClientError {
     Ring(#[from] Failure),
 }
 
+/// How a ring ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Everything is stored here.
+    Stored(Summary),
+    /// The ring goes over to dolly+: it will call on the same ports.
+    Switched,
+    /// A ring of dolly+ called.
+    Called(Call),
+}
+
 /// Takes part in one ring.
 ///
 /// # Errors
@@ -141,7 +158,7 @@ pub fn clone(
     options: &Options,
     open: OpenStore<'_>,
     report: &mut dyn Reporter,
-) -> Result<Summary, ClientError> {
+) -> Result<Ending, ClientError> {
     let address = options.bind;
     let listeners =
         net::listeners(address).map_err(|source| ClientError::Listen { address, source })?;
@@ -155,14 +172,20 @@ pub fn clone(
     let deadline = options.wait.map(|wait| Instant::now() + wait);
     let parent = await_parent(
         listeners,
-        (&options.own, options.password.as_ref()),
+        (&options.own, options.password.as_ref(), options.plus),
         answerer.ok(),
         deadline,
         report,
     );
-    let parent = parent.ok_or(ClientError::NoServer(
-        options.wait.map_or(0, |w| w.as_secs()),
-    ))?;
+    let parent = match parent {
+        Some(Found::Parent(parent)) => *parent,
+        Some(Found::Plus(call)) => return Ok(Ending::Called(call)),
+        None => {
+            return Err(ClientError::NoServer(
+                options.wait.map_or(0, |w| w.as_secs()),
+            ));
+        }
+    };
     let setup = setup(options, &parent);
     announce(&parent, &setup, report);
     let control = std::iter::once(&parent.pair.control);
@@ -199,6 +222,7 @@ fn setup(options: &Options, parent: &waiting::Parent) -> Setup {
             },
             children: children.collect(),
             text,
+            own: options.plus.is_some(),
             opening: Opening {
                 dialect: config.dialect,
                 password: options.password.clone(),

@@ -6,7 +6,7 @@ use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::node::{self, Event as Said, Input, Link, Node};
 
 use super::children::Children;
-use super::client::{Fits, OpenStore, Size, Store};
+use super::client::{Ending, Fits, OpenStore, Size, Store};
 use super::dial::Manner;
 use super::flowing::{Blame, Flowing};
 use super::intake::CAUTION;
@@ -38,6 +38,7 @@ struct Member<'a> {
     total: Option<u64>,
     started: Option<Instant>,
     stored: Option<u64>,
+    switched: bool,
     report: &'a mut dyn Reporter,
 }
 
@@ -47,7 +48,7 @@ pub(super) fn run(
     parent: Parent,
     open: OpenStore<'_>,
     report: &mut dyn Reporter,
-) -> Result<Summary, Failure> {
+) -> Result<Ending, Failure> {
     let mut member = Member {
         machine: Node::new(setup.talk.clone(), Instant::now()),
         children: Children::start(setup.talk.children.clone(), setup.manner.clone()),
@@ -59,6 +60,7 @@ pub(super) fn run(
         total: None,
         started: None,
         stored: None,
+        switched: false,
         report,
     };
     let result = member.work(open);
@@ -151,6 +153,7 @@ impl Member<'_> {
             }
             Said::Counted(name, n) => self.report.event(Event::Counted(name, n)),
             Said::Done => {}
+            Said::Switch => self.switched = true,
         }
         Ok(())
     }
@@ -220,7 +223,7 @@ impl Member<'_> {
     }
 
     /// The last words to the neighbours, and the summary.
-    fn end(mut self, result: Result<(), Failure>) -> Result<Summary, Failure> {
+    fn end(mut self, result: Result<(), Failure>) -> Result<Ending, Failure> {
         if let Err(failure) = &result {
             self.machine.last_words(failure);
             // Whoever is gone cannot be told.
@@ -241,8 +244,11 @@ impl Member<'_> {
             flow.settle();
         }
         match (result, self.stored) {
-            (Ok(()), bytes) => Ok(self.summary(bytes.unwrap_or_default(), None)),
-            (Err(failure), Some(bytes)) => Ok(self.summary(bytes, Some(failure))),
+            (Ok(()), _) if self.switched => Ok(Ending::Switched),
+            (Ok(()), bytes) => Ok(Ending::Stored(
+                self.summary(bytes.unwrap_or_default(), None),
+            )),
+            (Err(failure), Some(bytes)) => Ok(Ending::Stored(self.summary(bytes, Some(failure)))),
             (Err(failure), None) => Err(failure),
         }
     }

@@ -1,6 +1,7 @@
 //! The golden node: builds the ring, feeds it, collects the counts.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
@@ -43,14 +44,25 @@ struct Golden<'a> {
     flow: Option<Flowing>,
     started: Option<Instant>,
     sent: Option<u64>,
+    switched: bool,
     report: &'a mut dyn Reporter,
+}
+
+/// How a ring ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Everybody has everything.
+    Cloned(Summary),
+    /// Everybody is goldring and waits for dolly+; this is the golden node's address as
+    /// they see it.
+    Switched(IpAddr),
 }
 
 /// Runs one ring from its first connection to its last count.
 ///
 /// # Errors
 /// The ring broke, or a count was wrong.
-pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Summary, Failure> {
+pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Ending, Failure> {
     let names: Vec<String> = options.talk.clients[..options.talk.children].to_vec();
     let mut golden = Golden {
         clients: options.talk.clients.len(),
@@ -63,6 +75,7 @@ pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Summary, Fai
         flow: None,
         started: None,
         sent: None,
+        switched: false,
         report,
     };
     let result = golden.work();
@@ -132,6 +145,7 @@ impl Golden<'_> {
             }
             Said::Counted(name, n) => self.report.event(Event::Counted(name, n)),
             Said::Done => {}
+            Said::Switch => self.switched = true,
         }
         Ok(())
     }
@@ -177,15 +191,20 @@ impl Golden<'_> {
         Ok(())
     }
 
-    fn end(mut self, result: Result<(), Failure>) -> Result<Summary, Failure> {
+    fn end(mut self, result: Result<(), Failure>) -> Result<Ending, Failure> {
         if let Some(flow) = self.flow.take() {
             flow.stop();
         }
+        let address = self.children.own_address();
         self.children.shut();
-        result.map(|()| Summary {
-            bytes: self.sent.unwrap_or_default(),
-            elapsed: self.started.map(|at| at.elapsed()).unwrap_or_default(),
-            trouble: None,
-        })
+        result?;
+        match address.filter(|_| self.switched) {
+            Some(address) => Ok(Ending::Switched(address)),
+            None => Ok(Ending::Cloned(Summary {
+                bytes: self.sent.unwrap_or_default(),
+                elapsed: self.started.map(|at| at.elapsed()).unwrap_or_default(),
+                trouble: None,
+            })),
+        }
     }
 }

@@ -11,11 +11,13 @@ use goldring_wire::dolly::config::Config;
 use goldring_wire::dolly::hearing::Hearing;
 use goldring_wire::dolly::identity::{Own, Place};
 use goldring_wire::dolly::password::Password;
+use goldring_wire::dollyplus::status::Abilities;
 
 use super::caller::{self, Caller, DataCaller};
 use super::net::{Listeners, Pair, readable};
 use super::report::{Event, Reporter};
 use crate::discover::Answerer;
+use crate::dollyplus::client::Call;
 
 /// How often a node says that it waits.
 const SAY: Duration = Duration::from_secs(15);
@@ -35,6 +37,15 @@ pub(super) struct Parent {
     pub(super) place: Place,
 }
 
+/// Who called.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A parent of a dolly ring.
+    Parent(Box<Parent>),
+    /// A ring of dolly+.
+    Plus(Call),
+}
+
 #[derive(Debug)]
 struct Waiting<'a> {
     listeners: Listeners,
@@ -48,15 +59,15 @@ struct Waiting<'a> {
 /// Waits for a parent until `deadline`; `None` when nobody came.
 pub(super) fn await_parent(
     listeners: Listeners,
-    (own, password): (&Own, Option<&Password>),
+    (own, password, plus): (&Own, Option<&Password>, Option<Abilities>),
     answerer: Option<Answerer>,
     deadline: Option<Instant>,
     report: &mut dyn Reporter,
-) -> Option<Parent> {
+) -> Option<Found> {
     let mut waiting = Waiting {
         listeners,
         own,
-        hearing: Hearing::new(password.cloned()),
+        hearing: Hearing::new(password.cloned(), plus),
         callers: Vec::new(),
         data: Vec::new(),
         answerer,
@@ -73,8 +84,12 @@ pub(super) fn await_parent(
             return None;
         }
         waiting.look(report);
+        if let Some(at) = waiting.data.iter().position(DataCaller::is_plus) {
+            let DataCaller { stream, said, .. } = waiting.data.remove(at);
+            return Some(Found::Plus(Call::new(waiting.listeners, stream, said)));
+        }
         if let Some(parent) = waiting.complete() {
-            return Some(parent);
+            return Some(Found::Parent(Box::new(parent)));
         }
     }
 }
@@ -126,8 +141,9 @@ impl Waiting<'_> {
 
     fn look_at_data(&mut self, ready: &[bool]) {
         let mut ready = ready.iter();
+        let plus = self.hearing.is_plus();
         self.data
-            .retain_mut(|data| !ready.next().copied().unwrap_or(false) || data.step());
+            .retain_mut(|data| !ready.next().copied().unwrap_or(false) || data.step(plus));
     }
 
     fn look_at_callers(&mut self, ready: &[bool], now: Instant, report: &mut dyn Reporter) {

@@ -1,6 +1,6 @@
 //! `dollyC`: waits for a ring, becomes a member, stores what comes and sends it on.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -76,18 +76,45 @@ pub struct Done {
     pub dry: bool,
 }
 
-/// Takes part in one ring.
+/// A ring that has called already, while something else was waited for.
+#[derive(Debug)]
+pub struct Call {
+    listeners: Listeners,
+    stream: TcpStream,
+    /// What it has said.
+    said: Vec<u8>,
+}
+
+impl Call {
+    pub(crate) fn new(listeners: Listeners, stream: TcpStream, said: Vec<u8>) -> Self {
+        Self {
+            listeners,
+            stream,
+            said,
+        }
+    }
+}
+
+/// Takes part in one ring: that of `call`, or the next one that calls.
 ///
 /// # Errors
 /// Nobody came, or the ring ended before everything was stored here.
 pub fn clone(
     options: &Options,
+    call: Option<Call>,
     open: OpenTarget<'_>,
     report: &mut dyn Reporter,
 ) -> Result<Done, PlusError> {
     let address = options.bind;
     let listen = |source| PlusError::Listen { address, source };
-    let Listeners { data, control } = net::listeners(address).map_err(listen)?;
+    let mut callers = Callers::default();
+    let Listeners { data, control } = match call {
+        Some(call) => {
+            callers.add(call.stream, call.said);
+            call.listeners
+        }
+        None => net::listeners(address).map_err(listen)?,
+    };
     let (events, heard) = mpsc::channel();
     let seat = Arc::new(Seat::new(abilities(options.codec), events.clone()));
     let answers: Arc<dyn Answer> = Arc::clone(&seat) as Arc<dyn Answer>;
@@ -100,7 +127,7 @@ pub fn clone(
         events,
         heard,
     };
-    let (member, slots) = client.wait(deadline, open, report)?;
+    let (member, slots) = client.wait(callers, deadline, open, report)?;
     client.run(member, slots, report)
 }
 
@@ -116,11 +143,12 @@ impl Client<'_> {
     /// Waits until it is a member of a ring whose targets are open here.
     fn wait(
         &self,
+        mut callers: Callers,
         deadline: Option<Instant>,
         open: OpenTarget<'_>,
         report: &mut dyn Reporter,
     ) -> Result<(Member, Vec<Slot>), PlusError> {
-        let (mut callers, mut say) = (Callers::default(), Instant::now());
+        let mut say = Instant::now();
         loop {
             let now = Instant::now();
             if now >= say {

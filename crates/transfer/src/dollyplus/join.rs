@@ -48,9 +48,18 @@ pub(super) struct Member {
 
 /// Connections that might be a neighbour's.
 #[derive(Debug, Default)]
-pub(super) struct Callers(Vec<(TcpStream, IpAddr)>);
+pub(super) struct Callers {
+    all: Vec<(TcpStream, IpAddr)>,
+    /// One that has said something already.
+    first: Option<(TcpStream, Vec<u8>)>,
+}
 
 impl Callers {
+    /// One that has already said something.
+    pub(super) fn add(&mut self, stream: TcpStream, said: Vec<u8>) {
+        self.first = Some((stream, said));
+    }
+
     /// Looks once whether somebody calls with a RING packet. The error is what somebody
     /// did instead.
     pub(super) fn look(
@@ -58,22 +67,28 @@ impl Callers {
         listener: &TcpListener,
         timing: Timing,
     ) -> Option<Result<(Link, Ring), (IpAddr, Trouble)>> {
+        if let Some((stream, said)) = self.first.take() {
+            let from = stream.peer_addr().map(|peer| peer.ip());
+            let from = from.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+            let found = called(stream, said, timing);
+            return Some(found.map_err(|trouble| (from, trouble)));
+        }
         let ready = {
             let mut fds = vec![listener.as_fd()];
-            fds.extend(self.0.iter().map(|(stream, _)| stream.as_fd()));
+            fds.extend(self.all.iter().map(|(stream, _)| stream.as_fd()));
             readable(&fds, LOOK)
         };
         if ready[0]
             && let Ok((stream, from)) = listener.accept()
         {
-            self.0.push((stream, from.ip()));
-            if self.0.len() > STRANGERS {
-                self.0.remove(0);
+            self.all.push((stream, from.ip()));
+            if self.all.len() > STRANGERS {
+                self.all.remove(0);
             }
         }
         let spoke = ready[1..].iter().position(|ready| *ready)?;
-        let (stream, from) = self.0.remove(spoke);
-        match called(stream, timing) {
+        let (stream, from) = self.all.remove(spoke);
+        match called(stream, Vec::new(), timing) {
             Ok(found) => Some(Ok(found)),
             // A look whether somebody listens here.
             Err(Trouble::End) => None,
@@ -82,8 +97,9 @@ impl Callers {
     }
 }
 
-fn called(stream: TcpStream, timing: Timing) -> Result<(Link, Ring), Trouble> {
+fn called(stream: TcpStream, said: Vec<u8>, timing: Timing) -> Result<(Link, Ring), Trouble> {
     let mut link = Link::new(stream, timing.stall)?;
+    link.has_heard(said);
     let list = link.list(Kind::Ring, &mut at_most(COMPLETE, "completed its packet"))?;
     Ok((link, Ring::called(list)?))
 }

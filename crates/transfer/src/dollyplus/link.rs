@@ -79,6 +79,8 @@ pub(super) fn at_most(limit: Duration, what: &str) -> impl FnMut(Duration) -> Re
 #[derive(Debug)]
 pub(super) struct Link {
     stream: TcpStream,
+    /// What was read of it before, and belongs before everything else.
+    heard: Vec<u8>,
 }
 
 impl Link {
@@ -91,12 +93,20 @@ impl Link {
         let _ = sockopt::set_socket_recv_buffer_size(&stream, SOCKET_BUFFER);
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
-        Ok(Self { stream })
+        Ok(Self {
+            stream,
+            heard: Vec::new(),
+        })
     }
 
     /// Connects to a host's ring port.
     pub(super) fn connect(host: &str, stall: Duration) -> Result<Self, Trouble> {
         Self::new(connect(host, DOLLY_DATA_PORT)?, stall)
+    }
+
+    /// These bytes were read of it before.
+    pub(super) fn has_heard(&mut self, bytes: Vec<u8>) {
+        self.heard = bytes;
     }
 
     /// Another handle, to shut it down from another thread.
@@ -128,7 +138,10 @@ impl Link {
         buffer: &mut [u8],
         patience: Patience<'_>,
     ) -> Result<(), Trouble> {
-        let (mut filled, mut since) = (0, Instant::now());
+        let mut filled = self.heard.len().min(buffer.len());
+        buffer[..filled].copy_from_slice(&self.heard[..filled]);
+        self.heard.drain(..filled);
+        let mut since = Instant::now();
         while filled < buffer.len() {
             match self.stream.read(&mut buffer[filled..]) {
                 Ok(0) => return Err(Trouble::End),

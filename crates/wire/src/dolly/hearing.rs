@@ -4,6 +4,8 @@
 use super::config::{Config, ConfigError, Dialect};
 use super::lines::{ConfigReader, NotConfig};
 use super::password::{CHALLENGE, Password};
+use crate::dollyplus::packet::{Command, HEAD, Head};
+use crate::dollyplus::status::{self, Abilities, Status};
 
 /// The longest verdict on a password that a child reads (dolly 0.72).
 const VERDICT_MAX: usize = 270;
@@ -12,6 +14,7 @@ const VERDICT_MAX: usize = 270;
 #[derive(Debug, Clone)]
 pub struct Hearing {
     password: Option<Password>,
+    plus: Option<Abilities>,
     dialect: Dialect,
     state: State,
     /// What belongs to the state and is not complete.
@@ -26,6 +29,7 @@ enum State {
     Verdict,
     Mode,
     Text,
+    Command,
 }
 
 /// What came of some bytes.
@@ -37,14 +41,18 @@ pub enum Heard {
     Answer(Vec<u8>),
     /// The configuration is complete.
     Complete,
+    /// It was a question of dolly+: these bytes are to be sent back, and that is all.
+    Plus(Vec<u8>),
 }
 
 impl Hearing {
     /// A connection that has said nothing. With a password only a parent that asks for
     /// it is listened to.
-    pub fn new(password: Option<Password>) -> Self {
+    /// With `plus` questions of dolly+ are answered, too.
+    pub fn new(password: Option<Password>, plus: Option<Abilities>) -> Self {
         Self {
             password,
+            plus,
             dialect: Dialect::Classic,
             state: State::First,
             part: Vec::new(),
@@ -67,6 +75,12 @@ impl Hearing {
             }
             self.part.push(*first);
             bytes = &bytes[1..];
+            if self.state == State::Command {
+                if let Some(answer) = self.command()? {
+                    return Ok(Heard::Plus(answer));
+                }
+                continue;
+            }
             let answer = self.step()?;
             if !answer.is_empty() {
                 // A parent waits for the answer: nothing can be behind the challenge.
@@ -106,6 +120,7 @@ impl Hearing {
     fn begin(&mut self, first: u8) -> Result<(), NotConfig> {
         let has_password = self.password.is_some();
         (self.dialect, self.state) = match first {
+            b'C' if self.plus.is_some() => (Dialect::Classic, State::Command),
             0 if !has_password => (Dialect::Suse, State::Mode),
             1 if has_password => (Dialect::Suse, State::Challenge),
             1 => return Err(NotConfig::PasswordNeeded),
@@ -113,6 +128,39 @@ impl Hearing {
             _ => (Dialect::Classic, State::Text),
         };
         Ok(())
+    }
+
+    /// Whether rings of dolly+ are listened to.
+    pub fn is_plus(&self) -> bool {
+        self.plus.is_some()
+    }
+
+    /// The answer to a question of dolly+, once that is complete.
+    fn command(&self) -> Result<Option<Vec<u8>>, NotConfig> {
+        let Some((head, operand)) = self.part.split_first_chunk::<HEAD>() else {
+            let begun = self.part.len().min(4);
+            let same = self.part[..begun] == b"CMND"[..begun];
+            return if same {
+                Ok(None)
+            } else {
+                Err(NotConfig::Garbage)
+            };
+        };
+        let Ok(Head::Command { number, bytes }) = Head::parse(head) else {
+            return Err(NotConfig::Garbage);
+        };
+        if operand.len() < usize::from(bytes) {
+            return Ok(None);
+        }
+        match Command::decode(number, operand) {
+            Ok(Command::Ping) => {
+                let abilities = self.plus.unwrap_or_default();
+                let state = status::State::Waiting;
+                let text = Status { abilities, state }.encode();
+                Ok(Some(Command::Status(text).encode()))
+            }
+            _ => Err(NotConfig::Garbage),
+        }
     }
 
     /// Looks at the part after each of its bytes; gives what to answer.

@@ -100,6 +100,8 @@ pub enum Upward {
     /// `Host 'NAME' gave up: REASON.`: why a computer below stopped. Only goldring
     /// sends it.
     GaveUp(String),
+    /// `Host 'NAME' is goldring.`: it can go over to dolly+ ([`super::own`]).
+    Own(String),
     /// Any other line.
     Other(String),
     /// The eight bytes at the end: how many bytes a client has stored.
@@ -195,6 +197,12 @@ pub fn classify(line: &str) -> Upward {
     if let Some(name) = client(SUSE_GOT) {
         return Upward::Got(name);
     }
+    if let Some(name) = line
+        .strip_prefix("Host '")
+        .and_then(|rest| rest.strip_suffix("' is goldring."))
+    {
+        return Upward::Own(printable(name));
+    }
     if let Some((who, why)) = line
         .strip_prefix("Host '")
         .and_then(|rest| rest.split_once("' gave up: "))
@@ -236,6 +244,11 @@ pub fn ready(dialect: Dialect, name: &str) -> Vec<u8> {
         Dialect::Suse => format!("Client {name}{SUSE_READY}\n"),
     }
     .into_bytes()
+}
+
+/// `Host 'NAME' is goldring.` with its end of line.
+pub fn own(name: &str) -> Vec<u8> {
+    format!("Host '{name}' is goldring.\n").into_bytes()
 }
 
 /// `Host 'NAME' gave up: REASON.`, without what an old server would stumble over.

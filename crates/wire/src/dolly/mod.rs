@@ -19,6 +19,7 @@
 //! | [`flow`] | how much of the data may be passed on |
 //! | [`server`] | the golden node's conversation |
 //! | [`node`] | a node's conversation |
+//! | [`own`] | how a ring of goldring goes over to dolly+ |
 
 mod check;
 pub mod config;
@@ -29,6 +30,7 @@ pub mod identity;
 pub mod lines;
 pub mod node;
 pub mod opening;
+pub mod own;
 pub mod password;
 pub mod server;
 pub mod topology;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::lines::{self, Upward, UpwardReader};
 use super::opening::{self, Greeting, Opening};
-use super::{Failure, NOTICE, TOTAL_MAX, listed};
+use super::{Failure, NOTICE, TOTAL_MAX, listed, own};
 
 /// What a node needs to know; all of it is in the configuration.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Setup {
     pub children: Vec<String>,
     /// The configuration as it came, for the children.
     pub text: Vec<u8>,
+    /// This node can go over to dolly+ when the golden node offers it.
+    pub own: bool,
     /// How to begin with each child; also what is spoken with the parent.
     pub opening: Opening,
     /// How long the children may take to come, and after that the first data.
@@ -91,6 +93,8 @@ pub enum Event {
     Counted(String, u64),
     /// The own count is on its way up.
     Done,
+    /// The ring goes over to dolly+: close everything and wait for its call.
+    Switch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +148,15 @@ impl Node {
         };
         let line = lines::got(node.setup.opening.dialect, &node.setup.name);
         node.send(Link::Parent, line);
+        if node.is_offered() {
+            let line = lines::own(&node.setup.name);
+            node.send(Link::Parent, line);
+        }
         node
+    }
+
+    fn is_offered(&self) -> bool {
+        self.setup.own && own::is_offered(&self.setup.text)
     }
 
     /// Takes what happened.
@@ -295,6 +307,14 @@ impl Node {
     }
 
     fn set_total(&mut self, total: u64) -> Result<(), Failure> {
+        if total == own::SWITCH && self.is_offered() {
+            for child in 0..self.children.len() {
+                self.send(Link::Child(child), total.to_le_bytes().to_vec());
+            }
+            self.phase = Phase::Done;
+            self.events.push_back(Event::Switch);
+            return Ok(());
+        }
         if total > TOTAL_MAX {
             return Err(Failure::Nonsense {
                 neighbour: self.setup.parent.clone(),
@@ -330,6 +350,7 @@ impl Node {
             match item {
                 Upward::Got(who) => upward.extend(lines::got(dialect, &who)),
                 Upward::Ready(who) => upward.extend(lines::ready(dialect, &who)),
+                Upward::Own(who) => upward.extend(lines::own(&who)),
                 Upward::Other(line) => upward.extend(format!("{line}\n").into_bytes()),
                 Upward::GaveUp(text) => return Err(Failure::Reported(text)),
                 Upward::Count(count) => {

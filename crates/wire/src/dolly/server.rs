@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::config::Dialect;
 use super::lines::{Upward, UpwardReader};
 use super::opening::{self, Greeting, Opening};
-use super::{Failure, NOTICE, listed};
+use super::{Failure, NOTICE, listed, own};
 
 /// What the server needs to know.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Setup {
     pub children: usize,
     /// The configuration that travels ([`super::config::Config::text`]).
     pub text: Vec<u8>,
+    /// The text offers to go over to dolly+ ([`super::own`]).
+    pub offers: bool,
     /// How to begin with each child.
     pub opening: Opening,
     /// How many bytes will be sent, when that is known before.
@@ -87,6 +89,8 @@ pub enum Event {
     Counted(String, u64),
     /// All counts are right.
     Done,
+    /// All are goldring: the ring goes over to dolly+.
+    Switch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +120,7 @@ pub struct Server {
     children: Vec<Child>,
     got: Vec<String>,
     ready: Vec<String>,
+    own: Vec<String>,
     total: Option<u64>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -132,6 +137,7 @@ impl Server {
             children,
             got: Vec::new(),
             ready: Vec::new(),
+            own: Vec::new(),
             total: setup.total,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -272,6 +278,11 @@ impl Server {
                     self.events.push_back(Event::Got(name));
                 }
                 Upward::Ready(name) => self.say_ready(name),
+                Upward::Own(name) => {
+                    if self.own.len() < self.setup.clients.len() && !self.own.contains(&name) {
+                        self.own.push(name);
+                    }
+                }
                 Upward::GaveUp(text) => return Err(Failure::Reported(text)),
                 Upward::Other(line) => self.events.push_back(Event::Line(line)),
                 Upward::Count(count) => self.counted(child, count)?,
@@ -299,6 +310,15 @@ impl Server {
 
     fn start_if_all(&mut self) {
         if self.phase != Phase::Waiting || self.ready.len() < self.setup.clients.len() {
+            return;
+        }
+        if self.setup.offers && self.own.len() == self.setup.clients.len() {
+            self.phase = Phase::Done;
+            for to in 0..self.children.len() {
+                let bytes = own::SWITCH.to_le_bytes().to_vec();
+                self.transmits.push_back(Transmit { to, bytes });
+            }
+            self.events.push_back(Event::Switch);
             return;
         }
         self.phase = Phase::Streaming;

@@ -69,6 +69,7 @@ fn our_server_sends_what_dolly_sent() {
         let children = topology::of_server(config.clients.len(), config.fanout).len();
         let mut server = Server::new(
             server::Setup {
+                offers: false,
                 clients: config.clients.clone(),
                 children,
                 text: config.text().unwrap().bytes,
@@ -151,6 +152,7 @@ fn play_node(
         .collect();
     let mut node = Node::new(
         node::Setup {
+            own: true,
             name: place.name,
             parent: "parent".into(),
             children: children.clone(),

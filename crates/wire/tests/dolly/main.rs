@@ -3,6 +3,7 @@
 
 mod captures;
 mod configs;
+mod over;
 mod readers;
 mod ring;
 mod rings;

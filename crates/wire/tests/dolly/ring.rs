@@ -125,6 +125,7 @@ impl Ring {
         let golden = match story.server {
             Program::Ours => Golden::Ours(Box::new(Server::new(
                 server::Setup {
+                    offers: false,
                     clients: config.clients.clone(),
                     children,
                     text: config.text().unwrap().bytes,
@@ -146,7 +147,7 @@ impl Ring {
             clients: story
                 .clients
                 .iter()
-                .map(|_| Client::Reading(Hearing::new(story.opening.password.clone())))
+                .map(|_| Client::Reading(Hearing::new(story.opening.password.clone(), None)))
                 .collect(),
             golden_failure: None,
             golden_done: false,
@@ -447,6 +448,7 @@ impl Ring {
             self.old_client_configured(i, &place.name, text);
         } else {
             let setup = node::Setup {
+                own: true,
                 name: place.name,
                 parent: self
                     .parent_of(i)

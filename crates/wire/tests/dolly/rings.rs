@@ -117,6 +117,7 @@ fn whoever_dies_is_named_by_its_neighbours_and_nobody_waits() {
 fn a_node_does_not_wait_for_a_child_for_ever() {
     let begin = Instant::now();
     let setup = Setup {
+        own: true,
         name: "n1".into(),
         parent: "n0".into(),
         children: vec!["n2".into(), "n3".into()],

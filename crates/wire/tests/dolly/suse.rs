@@ -37,14 +37,14 @@ fn computer(number: usize) -> String {
 
 /// The configuration of a capture, as the first child heard it, with its text.
 fn heard(messages: &[Message], password: Option<&Password>) -> (Config, Vec<u8>) {
-    let mut hearing = Hearing::new(password.cloned());
+    let mut hearing = Hearing::new(password.cloned(), None);
     let down = stream(messages, "n0", "n1", true);
     // All but the total at the end.
     let mut answers = Vec::new();
     for byte in &down[..down.len() - 8] {
         match hearing.push(&[*byte]).unwrap() {
             Heard::Answer(answer) => answers.extend(answer),
-            Heard::Nothing => {}
+            Heard::Nothing | Heard::Plus(_) => {}
             Heard::Complete => {
                 let up = stream(messages, "n0", "n1", false);
                 assert!(up.starts_with(&answers));
@@ -93,6 +93,7 @@ fn our_server_says_what_dolly_072_says() {
         let mut now = Instant::now();
         let mut server = Server::new(
             server::Setup {
+                offers: false,
                 clients: config.clients.clone(),
                 children: 1,
                 text: config.text().unwrap().bytes,
@@ -166,6 +167,7 @@ fn our_node_says_what_each_dolly_072_says() {
             let has_child = !children.is_empty();
             let mut now = Instant::now();
             let setup = node::Setup {
+                own: true,
                 name: address(me),
                 parent: address(me - 1),
                 children,
@@ -243,7 +245,7 @@ fn with_text(before: &[u8]) -> Vec<u8> {
 
 /// What one connection says, and what a waiting node makes of it.
 fn verdict(password: Option<&str>, said: &[u8]) -> Result<bool, NotConfig> {
-    let mut hearing = Hearing::new(password.map(Password::new));
+    let mut hearing = Hearing::new(password.map(Password::new), None);
     let mut complete = false;
     for byte in said {
         complete |= hearing.push(&[*byte])? == Heard::Complete;
@@ -292,7 +294,7 @@ fn whoever_does_not_fit_is_dropped_with_the_reason() {
 #[test]
 fn a_parent_that_does_not_wait_for_the_answer_is_dropped() {
     let said = with_text(&[&[1][..], &[9; 32], b"OK\0\0\0\0\0"].concat());
-    let mut hearing = Hearing::new(Some(Password::new("x")));
+    let mut hearing = Hearing::new(Some(Password::new("x")), None);
     assert_eq!(hearing.push(&said), Err(NotConfig::Garbage));
 }
 
@@ -300,6 +302,7 @@ fn a_parent_that_does_not_wait_for_the_answer_is_dropped() {
 fn a_child_that_does_not_know_the_password_is_told_and_named() {
     let now = Instant::now();
     let setup = server::Setup {
+        offers: false,
         clients: vec!["10.0.0.2".into()],
         children: 1,
         text: TEXT.to_vec(),
@@ -432,7 +435,7 @@ proptest! {
             with_text(&[0, 0, 0, 0, 0])
         };
         let secret = password.then(|| Password::new("x"));
-        let mut hearing = Hearing::new(secret.clone());
+        let mut hearing = Hearing::new(secret.clone(), None);
         let (mut at, mut answers, mut complete) = (0, Vec::new(), false);
         // Nobody says more before the answer.
         let mut stops: Vec<usize> = cuts.iter().scan(0, |end, cut| { *end += cut; Some(*end) }).collect();
@@ -443,7 +446,7 @@ proptest! {
             match hearing.push(&said[at.min(stop)..stop]).unwrap() {
                 Heard::Answer(answer) => answers.extend(answer),
                 Heard::Complete => complete = true,
-                Heard::Nothing => {}
+                Heard::Nothing | Heard::Plus(_) => {}
             }
             at = stop;
         }
@@ -458,7 +461,7 @@ proptest! {
         pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..8),
         first: u8, password: bool,
     ) {
-        let mut hearing = Hearing::new(password.then(|| Password::new("x")));
+        let mut hearing = Hearing::new(password.then(|| Password::new("x")), None);
         let _ = hearing.push(&[first % 3]);
         for piece in &pieces {
             if hearing.push(piece).is_err() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use goldring_host_tests::net::run;
-use goldring_host_tests::program::{classic, goldring};
+use goldring_host_tests::program::{self, goldring};
 use goldring_vm_tests::guest::{Guest, Machine};
 use goldring_vm_tests::room::{Room, SERVER, mac};
 use libtest_mimic::Trial;
@@ -106,7 +106,10 @@ impl Golden {
         )?;
         let mut command = if old {
             let mut command = room.command("python3");
-            command.arg(classic()).arg("server").arg(&config);
+            command
+                .arg(program::old("classic"))
+                .arg("server")
+                .arg(&config);
             command
         } else {
             let mut command = room.command(goldring()?);
