@@ -32,7 +32,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 .to_owned()
         ));
     }
-    let text = config.text()?;
+    // Whoever is found is of ours, and no old reader stands in the way.
+    let text = match args.count {
+        Some(_) => Text {
+            warning: None,
+            ..config.text_for_ours()
+        },
+        None => config.text()?,
+    };
     if let Some(warning) = &text.warning {
         screen.say(&format!("warning: {warning}"));
     }

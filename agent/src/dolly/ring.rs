@@ -103,7 +103,12 @@ fn found(
         let mut last: Option<Vec<Found>> = None;
         let mut told = |found: &[Found]| {
             let changed = last.as_deref() != Some(found);
-            screen.say(&progress(found, count, changed));
+            let line = progress(found, count, changed);
+            if changed {
+                screen.say(&line);
+            } else {
+                screen.status(&line);
+            }
             last = Some(found.to_vec());
         };
         let limit = args.alarm.map(Duration::from_secs);

@@ -20,8 +20,10 @@ pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
     };
     let mut screen = Screen::new(Place::Console, true);
     let mut output = String::new();
-    let mut open = |config: &_| {
+    let mut dummy = false;
+    let mut open = |config: &Config| {
         refuse_stage2(config)?;
+        dummy = matches!(config.payload, Payload::Dummy { .. });
         let store = store::open(root, config, Sync::Always)?;
         output.clone_from(&store.name);
         Ok(store)
@@ -32,8 +34,13 @@ pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
             screen.summary("cloned", &summary, None);
             screen.mark(Milestone::CloneDone);
             let after = summary.trouble.map(|t| format!(", but then {t}"));
+            let what = if dummy {
+                "this was a dummy run, nothing is written".to_owned()
+            } else {
+                format!("{output} is cloned")
+            };
             Outcome::Done(format!(
-                "{output} is cloned, {} bytes{}",
+                "{what}, {} bytes{}",
                 summary.bytes,
                 after.unwrap_or_default()
             ))

@@ -84,6 +84,20 @@ pub enum TargetError {
         /// The difference.
         missing: u64,
     },
+    /// The file system has no room for it.
+    #[error(
+        "there is room for {size} bytes at {path}, {missing} too few for the {total} bytes to come; make room, or write another outfile"
+    )]
+    NoRoom {
+        /// The path.
+        path: String,
+        /// How much there is room for.
+        size: u64,
+        /// How much is to come.
+        total: u64,
+        /// The difference.
+        missing: u64,
+    },
     /// The system refused.
     #[error("{doing} {path}")]
     Io {
@@ -226,9 +240,14 @@ impl Target {
             Kind::Disk { size } | Kind::Partition { size } => Room {
                 path,
                 size: Some(size),
+                grows: false,
             },
             Kind::File => Room::of_file(&self.file, path),
-            Kind::Stream => Room { path, size: None },
+            Kind::Stream => Room {
+                path,
+                size: None,
+                grows: true,
+            },
         }
     }
 }
@@ -238,6 +257,8 @@ impl Target {
 pub struct Room {
     path: String,
     size: Option<u64>,
+    /// A file, which has no size of its own.
+    grows: bool,
 }
 
 impl Room {
@@ -253,7 +274,11 @@ impl Room {
             }
             _ => None,
         };
-        Self { path, size }
+        Self {
+            path,
+            size,
+            grows: true,
+        }
     }
 
     /// Whether `total` bytes fit.
@@ -261,15 +286,26 @@ impl Room {
     /// # Errors
     /// They do not.
     pub fn check(&self, total: u64) -> Result<(), TargetError> {
-        match self.size {
-            Some(size) if size < total => Err(TargetError::TooSmall {
-                path: self.path.clone(),
+        let Some(size) = self.size.filter(|size| *size < total) else {
+            return Ok(());
+        };
+        let path = self.path.clone();
+        let missing = total - size;
+        Err(if self.grows {
+            TargetError::NoRoom {
+                path,
                 size,
                 total,
-                missing: total - size,
-            }),
-            _ => Ok(()),
-        }
+                missing,
+            }
+        } else {
+            TargetError::TooSmall {
+                path,
+                size,
+                total,
+                missing,
+            }
+        })
     }
 }
 
@@ -347,6 +383,16 @@ mod tests {
             error,
             "/dev/sda does not exist on this computer; the disks here are /dev/sdb (500.1 GB); name one in the outfile line"
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_fit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        let room = Target::open(&root, Path::new("/new.img")).unwrap().room();
+        room.check(1000).unwrap();
+        let error = room.check(u64::MAX).unwrap_err().to_string();
+        assert!(error.starts_with("there is room for "), "{error}");
     }
 
     #[test]

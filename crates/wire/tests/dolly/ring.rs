@@ -460,7 +460,7 @@ impl Ring {
                 ring_wait: Duration::from_secs(3600),
                 count_wait: Duration::from_secs(900),
             };
-            self.clients[i] = Client::Ours(Box::new(Node::new(setup, self.now)), Intake::new());
+            self.clients[i] = Client::Ours(Box::new(Node::new(setup, self.now)), Intake::new(1));
             self.node_input(i, node::Input::Opened);
         }
         for c in children {

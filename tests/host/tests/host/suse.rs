@@ -123,7 +123,7 @@ fn no_password(goldring: &Path) -> Result<()> {
 
 fn folder(goldring: &Path) -> Result<()> {
     let ring = ring(goldring, 2, 1000)?;
-    let mut one = ring.start(1, &["--wait", "20"])?;
+    let one = ring.start(1, &["--wait", "20"])?;
     one.expect("waiting for the golden node", LONG)?;
     let path = old("suse").to_string_lossy().into_owned();
     let words = ["python3", &path, "folder", &ring.net.address(1)];
