@@ -7,6 +7,7 @@ use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_RING_WAIT};
 use goldring_disk::writer::Sync;
 use goldring_transfer::dolly;
 use goldring_transfer::dolly::client::{self, ClientError, Options};
+use goldring_wire::discover::Program;
 use goldring_wire::dolly::config::{Config, Payload};
 
 use super::screen::{Place, Screen};
@@ -18,6 +19,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = Options {
         own: dolly::own(&root, &[]),
         bind: args.bind,
+        program: Program::Dolly,
         password: args.password(),
         wait: args.wait.or(args.alarm).map(Duration::from_secs),
         stall: args.stall(),

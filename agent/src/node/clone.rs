@@ -6,6 +6,7 @@ use goldring_contract::limits::DOLLY_CLONE_WAIT;
 use goldring_contract::sentences::{Milestone, NO_DOLLY_SERVER};
 use goldring_disk::writer::Sync;
 use goldring_transfer::dolly::client::{self, ClientError, Options};
+use goldring_wire::discover::Program;
 use goldring_wire::dolly::config::{Config, Payload};
 
 use crate::dolly::screen::{Place, Screen};
@@ -14,7 +15,7 @@ use crate::fault;
 
 /// Waits for the golden node and takes part in its ring.
 pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
-    let options = match Options::of_node(root, network, DOLLY_CLONE_WAIT) {
+    let options = match Options::of_node(root, network, (Program::Dolly, DOLLY_CLONE_WAIT)) {
         Ok(options) => options,
         Err(sentence) => return Outcome::Reboot(sentence),
     };
