@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Clone a disk, partition or file along a ring (dolly, classic dialect).
+    /// Clone a disk, partition or file along a ring (dolly).
     Dolly(dolly::Args),
     /// List disks and partitions with their sizes and what they hold.
     Lsparts(lsparts::Args),

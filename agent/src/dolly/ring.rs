@@ -65,6 +65,8 @@ fn from_words(args: &Args, root: &Root, own: &Own, screen: &mut Screen) -> anyho
                 .to_owned()
         ));
     };
+    // Nobody should wait for forty nodes to learn of a slip of the finger.
+    fs::metadata(input).with_context(|| format!("opening the infile {input}"))?;
     let clients = match args.count {
         Some(count) => found(args, root, (waits_for(output), count), screen)?,
         None if args.nodes.is_empty() => bail!(Usage(

@@ -70,6 +70,11 @@ pub enum TargetError {
     /// A file that must not exist does.
     #[error("{0} exists and is not overwritten; remove it, or write another outfile")]
     Exists(String),
+    /// A new file that would lie among the devices.
+    #[error(
+        "{0} would be a plain file in /dev, which is memory; write an outfile that lies on a disk"
+    )]
+    InMemory(String),
     /// The input does not fit.
     #[error(
         "{path} has {size} bytes, {missing} too few for the {total} bytes to come; use a larger one, or a smaller input"
@@ -161,6 +166,7 @@ impl Target {
         let shown = path.display().to_string();
         match fs::symlink_metadata(root.join(path)) {
             Ok(_) => Err(TargetError::Exists(shown)),
+            Err(_) if is_device_name(root, path) => Err(TargetError::InMemory(shown)),
             Err(_) => Self::create(root, path, shown),
         }
     }
@@ -383,6 +389,29 @@ mod tests {
             error,
             "/dev/sda does not exist on this computer; the disks here are /dev/sdb (500.1 GB); name one in the outfile line"
         );
+    }
+
+    #[test]
+    fn new_files_do_not_exist_yet_and_lie_on_a_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        fs::create_dir(root.join("/dev")).unwrap();
+        let new = |path: &str| {
+            let made = Target::create_new(&root, Path::new(path));
+            made.map(|target| target.kind).map_err(|e| e.to_string())
+        };
+        assert_eq!(new("/new.gz"), Ok(Kind::File));
+        assert!(
+            new("/new.gz")
+                .unwrap_err()
+                .contains("exists and is not overwritten")
+        );
+        let said = new("/dev/sda_0").unwrap_err();
+        assert!(
+            said.starts_with("/dev/sda_0 would be a plain file in /dev"),
+            "{said}"
+        );
+        assert!(!root.join("/dev/sda_0").exists());
     }
 
     #[test]
