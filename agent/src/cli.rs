@@ -10,7 +10,12 @@ use crate::{dolly, dollyplus, node};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
-#[command(name = "goldring", version, max_term_width = 80)]
+#[command(
+    name = "goldring",
+    version,
+    propagate_version = true,
+    max_term_width = 80
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -18,7 +23,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Clone a disk, partition or file along a ring (dolly, classic dialect).
+    /// Clone a disk, partition or file along a ring (dolly).
     Dolly(dolly::Args),
     /// Send files or disks along a dolly+ ring: the golden node.
     #[command(name = "dollyS", alias = "dollys")]
@@ -92,6 +97,13 @@ mod tests {
     }
 
     #[test]
+    fn the_version_is_told_under_an_old_name_too() {
+        let args = by_name(["dolly", "-V"].map(OsString::from).into_iter());
+        let error = Cli::try_parse_from(args).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayVersion);
+    }
+
+    #[test]
     fn options_stand_in_any_order() {
         for line in [
             "dolly -s -v -f x.cfg",
@@ -125,7 +137,7 @@ mod tests {
             "dolly -s --nodes 3",
             "dolly -s --in a --out b --nodes 3 node2",
             "dolly -s --in a --out b --nodes 0",
-            "dolly -s --in a --out b --nodes 10001",
+            "dolly -s --in a --out b --nodes 4001",
             "dolly -s -f x --dialect new",
             "dolly -s -f x -c 4X",
             "dolly -d -t -5",

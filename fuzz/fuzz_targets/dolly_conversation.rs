@@ -5,8 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use goldring_wire::dolly::opening::Opening;
+use goldring_wire::dolly::config::Dialect;
 use goldring_wire::dolly::node::{self, Link, Node};
+use goldring_wire::dolly::opening::Opening;
+use goldring_wire::dolly::password::Password;
 use goldring_wire::dolly::server::{self, Server};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,7 +18,21 @@ fn names() -> Vec<String> {
     ["a", "b", "c"].map(str::to_owned).to_vec()
 }
 
+/// The first byte of a script chooses the dialect and a password.
+fn opening(choice: u8) -> Opening {
+    let dialect = match choice % 3 {
+        0 => Dialect::Classic,
+        _ => Dialect::Suse,
+    };
+    Opening {
+        dialect,
+        password: (choice % 3 == 2).then(|| Password::new("x")),
+        seed: [0; 32],
+    }
+}
+
 fuzz_target!(|script: &[u8]| {
+    let (choice, script) = script.split_first().unwrap_or((&0, &[]));
     let now = Instant::now();
     let mut server = Server::new(
         server::Setup {
@@ -25,7 +41,7 @@ offers: false,
             children: 2,
             text: b"endconfig\n".to_vec(),
             total: Some(10),
-            opening: Opening::default(),
+            opening: opening(*choice),
             give_up: Some(LIMIT),
             count_wait: LIMIT,
         },
@@ -38,7 +54,7 @@ own: true,
             parent: "s".into(),
             children: vec!["b".into(), "c".into()],
             text: b"endconfig\n".to_vec(),
-            opening: Opening::default(),
+            opening: opening(*choice),
             ring_wait: LIMIT,
             count_wait: LIMIT,
         },

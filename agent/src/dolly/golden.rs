@@ -28,15 +28,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = Root::system();
     let mut screen = Screen::new(Place::Command, args.verbose);
     let config = ring::config(args, &root, &dolly::own(&root, &[]), &mut screen)?;
-    if args.dummy && matches!(config.payload, Payload::File { .. }) {
-        bail!(Usage(
-            "-d sends dummy data, but the configuration has an infile; write dummy instead of infile and outfile"
-                .to_owned()
-        ));
+    let is_dummy = matches!(config.payload, Payload::Dummy { .. });
+    if let Some(option) = [(args.dummy, "-d"), (args.dummy_time.is_some(), "-t")]
+        .iter()
+        .find_map(|(given, option)| (*given && !is_dummy).then_some(option))
+    {
+        bail!(Usage(format!(
+            "{option} is for dummy data, but the configuration has an infile; write dummy instead of infile and outfile"
+        )));
     }
-    let mut text = config.text()?;
-    let offers = over::is_possible(args, &config);
-    if offers && text.bytes.len() <= TEXT_SAFE {
+    // Whoever is found is of ours, and no old reader stands in the way.
+    let mut text = match args.count {
+        Some(_) => Text {
+            warning: None,
+            ..config.text_for_ours()
+        },
+        None => config.text()?,
+    };
+    let short = text.bytes.len() <= TEXT_SAFE || args.count.is_some();
+    if short && over::is_possible(args, &config) {
         own::offer(&mut text.bytes);
     }
     if let Some(warning) = &text.warning {

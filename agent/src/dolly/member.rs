@@ -6,7 +6,8 @@ use goldring_contract::Root;
 use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_RING_WAIT};
 use goldring_disk::writer::Sync;
 use goldring_transfer::dolly;
-use goldring_transfer::dolly::client::{self, Ending, Options};
+use goldring_transfer::dolly::client::{self, ClientError, Ending, Options};
+use goldring_wire::discover::Program;
 use goldring_wire::dolly::config::{Config, Payload};
 
 use super::screen::{Place, Screen};
@@ -20,6 +21,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = Options {
         own: dolly::own(&root, &[]),
         bind: args.bind,
+        program: Program::Dolly,
         password: args.password(),
         plus: args.password.is_none().then_some(over::ABILITIES),
         wait: args.wait.or(args.alarm).map(Duration::from_secs),
@@ -33,28 +35,40 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Sync::Always
     };
     let mut screen = Screen::new(Place::Command, args.verbose);
-    let ending = client::clone(
-        &options,
-        &mut |config| {
-            refuse_data(args.dummy, config)?;
-            store::open(&root, config, sync)
-        },
-        &mut screen,
-    )?;
-    let ending = match ending {
-        Ending::Stored(summary) => {
-            screen.summary("cloned", &summary, None);
+    let mut runs = 0;
+    loop {
+        let result = client::clone(
+            &options,
+            &mut |config| {
+                refuse_data(args.dummy, config)?;
+                store::open(&root, config, sync)
+            },
+            &mut screen,
+        );
+        match result {
+            Err(ClientError::NoServer(_)) if runs > 0 => return Ok(()),
+            result => match result? {
+                Ending::Stored(summary) => screen.summary("cloned", &summary, None),
+                other => return go_over(args, &root, other),
+            },
+        }
+        // Measuring takes many runs: dolly 0.57 with -d waits for the next one, too.
+        if !args.dummy {
             return Ok(());
         }
-        ending => ending,
-    };
+        runs += 1;
+    }
+}
+
+/// The ring is one of dolly+ from here on.
+fn go_over(args: &Args, root: &Root, ending: Ending) -> anyhow::Result<()> {
     let allow = |output: &str| match args.dummy {
         true => Err(dummy_only(output)),
         false => Ok(()),
     };
     let mut screen = PlusScreen::new(args.verbose, args.json);
     let how = (args.bind, timing(args.stall()));
-    let done = over::join(&root, ending, how, &allow, &mut screen)?;
+    let done = over::join(root, ending, how, &allow, &mut screen)?;
     screen.client_summary(&done);
     Ok(())
 }

@@ -14,10 +14,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 use goldring_contract::limits::{DOLLY_CLONE_WAIT, DOLLY_STALL};
-use goldring_wire::dolly::config::{CLIENTS_MAX, Dialect, parse_size};
+use goldring_wire::dolly::config::{Dialect, parse_size};
 use goldring_wire::dolly::password::Password;
 
 use crate::fault::Usage;
+
+/// The most nodes that can be found: their addresses fill the longest configuration that a
+/// node takes (64 KiB).
+const FOUND_MAX: usize = 4000;
 
 /// Examples at the end of the help text.
 const EXAMPLES: &str = "\
@@ -160,8 +164,8 @@ fn size(word: &str) -> Result<u64, String> {
 
 fn nodes(word: &str) -> Result<usize, String> {
     match word.parse() {
-        Ok(n) if (1..=CLIENTS_MAX).contains(&n) => Ok(n),
-        _ => Err(format!("write a number from 1 to {CLIENTS_MAX}")),
+        Ok(n) if (1..=FOUND_MAX).contains(&n) => Ok(n),
+        _ => Err(format!("write a number from 1 to {FOUND_MAX}")),
     }
 }
 

@@ -65,8 +65,10 @@ fn from_words(args: &Args, root: &Root, own: &Own, screen: &mut Screen) -> anyho
                 .to_owned()
         ));
     };
+    // Nobody should wait for forty nodes to learn of a slip of the finger.
+    fs::metadata(input).with_context(|| format!("opening the infile {input}"))?;
     let clients = match args.count {
-        Some(count) => found(args, root, count, screen)?,
+        Some(count) => found(args, root, (waits_for(output), count), screen)?,
         None if args.nodes.is_empty() => bail!(Usage(
             "--in and --out need the nodes; write their names behind them, or --nodes N for those that wait"
                 .to_owned()
@@ -85,15 +87,24 @@ fn from_words(args: &Args, root: &Root, own: &Own, screen: &mut Screen) -> anyho
     Config::parse(&text).map_err(|error| Usage(error.complaint).into())
 }
 
+/// Whom to look for: a node in stage 1 takes nothing but its stage 2, into a ramdisk.
+fn waits_for(output: &str) -> Program {
+    if output.starts_with("/dev/ram") {
+        Program::Stage2
+    } else {
+        Program::Dolly
+    }
+}
+
 /// The addresses of the nodes that wait, in their order.
 fn found(
     args: &Args,
     root: &Root,
-    count: usize,
+    (program, count): (Program, usize),
     screen: &mut Screen,
 ) -> anyhow::Result<Vec<String>> {
     let found = if args.dry_run {
-        let found = discover::look_around(root, Program::Dolly, DRY_ROUNDS)?;
+        let found = discover::look_around(root, program, DRY_ROUNDS)?;
         screen.say(&progress(&found, count, true));
         if found.is_empty() {
             bail!("no node waits, so there is no plan; switch nodes on, then start again");
@@ -103,11 +114,16 @@ fn found(
         let mut last: Option<Vec<Found>> = None;
         let mut told = |found: &[Found]| {
             let changed = last.as_deref() != Some(found);
-            screen.say(&progress(found, count, changed));
+            let line = progress(found, count, changed);
+            if changed {
+                screen.say(&line);
+            } else {
+                screen.status(&line);
+            }
             last = Some(found.to_vec());
         };
         let limit = args.alarm.map(Duration::from_secs);
-        discover::find(root, Program::Dolly, count, limit, &mut told)?
+        discover::find(root, program, count, limit, &mut told)?
     };
     Ok(found
         .iter()
@@ -200,6 +216,14 @@ mod tests {
         );
         assert_eq!(progress(&found, 40, false), "found 3 of 40 nodes");
         assert_eq!(progress(&[], 40, true), "found 0 of 40 nodes");
+    }
+
+    #[test]
+    fn nodes_in_stage_1_are_found_for_their_ramdisk_only() {
+        assert_eq!(waits_for("/dev/ram3"), Program::Stage2);
+        for path in ["/dev/sda", "/dev/vda1", "image"] {
+            assert_eq!(waits_for(path), Program::Dolly);
+        }
     }
 
     #[test]

@@ -50,6 +50,18 @@ impl Screen {
         let _ = writeln!(io::stderr(), "dolly: {line}");
     }
 
+    /// A line that comes again and again: on a terminal it overwrites itself.
+    pub(crate) fn status(&mut self, line: &str) {
+        if !self.terminal {
+            return self.say(line);
+        }
+        let mut out = io::stderr();
+        // \x1b[K clears what a longer line left.
+        let _ = write!(out, "\rdolly: {line}\x1b[K");
+        let _ = out.flush();
+        self.open_line = true;
+    }
+
     /// A line for those who asked for all.
     pub(crate) fn talk(&mut self, line: &str) {
         if self.verbose {
@@ -100,15 +112,7 @@ impl Screen {
         let beat = if self.terminal { BEATS.0 } else { BEATS.1 };
         self.next = Some(now + beat);
         let line = progress_line(done, total, now.duration_since(started));
-        let mut out = io::stderr();
-        if self.terminal {
-            // \x1b[K clears what a longer line left.
-            let _ = write!(out, "\rdolly: {line}\x1b[K");
-            let _ = out.flush();
-            self.open_line = true;
-        } else {
-            let _ = writeln!(out, "dolly: {line}");
-        }
+        self.status(&line);
     }
 }
 

@@ -14,7 +14,7 @@ use goldring_disk::target::{Room, Target, TargetError};
 use goldring_disk::writer::{Sync, Writer};
 use goldring_transfer::dolly::client::Store;
 use goldring_transfer::pump::Sink;
-use goldring_wire::dolly::config::{Config, Output, Payload};
+use goldring_wire::dolly::config::{Config, Output, Payload, Source};
 
 use crate::fault;
 
@@ -26,7 +26,7 @@ pub(crate) fn open(root: &Root, config: &Config, sync: Sync) -> Result<Store, St
     let Payload::File { input, output } = &config.payload else {
         return Ok(nowhere("nothing"));
     };
-    let place = place(root, output, sync).map_err(fault::one_line)?;
+    let place = place(root, (input, output), sync).map_err(fault::one_line)?;
     let room = place.room();
     let name = output.path.clone();
     if input.compressed {
@@ -49,7 +49,11 @@ pub(crate) fn open(root: &Root, config: &Config, sync: Sync) -> Result<Store, St
     })
 }
 
-fn place(root: &Root, output: &Output, sync: Sync) -> Result<Place, TargetError> {
+fn place(
+    root: &Root,
+    (input, output): (&Source, &Output),
+    sync: Sync,
+) -> Result<Place, TargetError> {
     // As a shell would take it: relative to where this program was started.
     let path = std::path::absolute(&output.path).map_err(|source| TargetError::Io {
         doing: "finding",
@@ -59,7 +63,8 @@ fn place(root: &Root, output: &Output, sync: Sync) -> Result<Place, TargetError>
     if let Some(size) = output.split {
         return Ok(Place::Parts(Parts::create(root, &path, size, sync)?));
     }
-    if output.compressed {
+    // What is unpacked again goes to what exists, as with dolly 0.57.
+    if output.compressed && !input.compressed {
         let target = Target::create_new(root, &path)?;
         let unfinished = Unfinished(Some(root.join(&path)));
         let room = target.room();

@@ -8,6 +8,7 @@ use goldring_disk::writer::Sync;
 use goldring_transfer::dolly::client::{self, ClientError, Ending, Options};
 use goldring_transfer::dollyplus::PlusError;
 use goldring_transfer::dollyplus::client::{self as plus, Done};
+use goldring_wire::discover::Program;
 use goldring_wire::dolly::config::{Config, Payload};
 
 use crate::dolly::screen::{Place, Screen};
@@ -18,15 +19,17 @@ use crate::fault;
 
 /// Waits for the golden node and takes part in its ring, of dolly or of dolly+.
 pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
-    let mut options = match Options::of_node(root, network, DOLLY_CLONE_WAIT) {
+    let mut options = match Options::of_node(root, network, (Program::Dolly, DOLLY_CLONE_WAIT)) {
         Ok(options) => options,
         Err(sentence) => return Outcome::Reboot(sentence),
     };
     options.plus = Some(over::ABILITIES);
     let mut screen = Screen::new(Place::Console, true);
     let mut output = String::new();
-    let mut open = |config: &_| {
+    let mut dummy = false;
+    let mut open = |config: &Config| {
         refuse_stage2(config)?;
+        dummy = matches!(config.payload, Payload::Dummy { .. });
         let store = store::open(root, config, Sync::Always)?;
         output.clone_from(&store.name);
         Ok(store)
@@ -45,8 +48,13 @@ pub(crate) fn dolly(root: &Root, network: &Network) -> Outcome {
     screen.summary("cloned", &summary, None);
     screen.mark(Milestone::CloneDone);
     let after = summary.trouble.map(|t| format!(", but then {t}"));
+    let what = if dummy {
+        "this was a dummy run, nothing is written".to_owned()
+    } else {
+        format!("{output} is cloned")
+    };
     Outcome::Done(format!(
-        "{output} is cloned, {} bytes{}",
+        "{what}, {} bytes{}",
         summary.bytes,
         after.unwrap_or_default()
     ))

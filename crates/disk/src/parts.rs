@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use goldring_contract::Root;
 
 use crate::source::{Source, SourceError};
-use crate::target::{Room, TargetError};
+use crate::target::{Room, Target, TargetError};
 use crate::writer::Sync;
 
 /// The name of a part, counted from 0.
@@ -110,12 +110,7 @@ impl Parts {
         if let Some(old) = existing(root, path) {
             return Err(TargetError::Exists(old.display().to_string()));
         }
-        let first = name(path, 0);
-        let file = make(root, &first).map_err(|source| TargetError::Io {
-            doing: "making",
-            path: first.display().to_string(),
-            source,
-        })?;
+        let file = Target::create_new(root, &name(path, 0))?.file;
         Ok(Self {
             root: root.clone(),
             path: path.to_owned(),

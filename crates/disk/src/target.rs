@@ -70,6 +70,11 @@ pub enum TargetError {
     /// A file that must not exist does.
     #[error("{0} exists and is not overwritten; remove it, or write another outfile")]
     Exists(String),
+    /// A new file that would lie among the devices.
+    #[error(
+        "{0} would be a plain file in /dev, which is memory; write an outfile that lies on a disk"
+    )]
+    InMemory(String),
     /// The input does not fit.
     #[error(
         "{path} has {size} bytes, {missing} too few for the {total} bytes to come; use a larger one, or a smaller input"
@@ -78,6 +83,20 @@ pub enum TargetError {
         /// The path.
         path: String,
         /// Its size.
+        size: u64,
+        /// How much is to come.
+        total: u64,
+        /// The difference.
+        missing: u64,
+    },
+    /// The file system has no room for it.
+    #[error(
+        "there is room for {size} bytes at {path}, {missing} too few for the {total} bytes to come; make room, or write another outfile"
+    )]
+    NoRoom {
+        /// The path.
+        path: String,
+        /// How much there is room for.
         size: u64,
         /// How much is to come.
         total: u64,
@@ -147,6 +166,7 @@ impl Target {
         let shown = path.display().to_string();
         match fs::symlink_metadata(root.join(path)) {
             Ok(_) => Err(TargetError::Exists(shown)),
+            Err(_) if is_device_name(root, path) => Err(TargetError::InMemory(shown)),
             Err(_) => Self::create(root, path, shown),
         }
     }
@@ -226,9 +246,14 @@ impl Target {
             Kind::Disk { size } | Kind::Partition { size } => Room {
                 path,
                 size: Some(size),
+                grows: false,
             },
             Kind::File => Room::of_file(&self.file, path),
-            Kind::Stream => Room { path, size: None },
+            Kind::Stream => Room {
+                path,
+                size: None,
+                grows: true,
+            },
         }
     }
 }
@@ -238,6 +263,8 @@ impl Target {
 pub struct Room {
     path: String,
     size: Option<u64>,
+    /// A file, which has no size of its own.
+    grows: bool,
 }
 
 impl Room {
@@ -253,7 +280,11 @@ impl Room {
             }
             _ => None,
         };
-        Self { path, size }
+        Self {
+            path,
+            size,
+            grows: true,
+        }
     }
 
     /// Whether `total` bytes fit.
@@ -261,15 +292,26 @@ impl Room {
     /// # Errors
     /// They do not.
     pub fn check(&self, total: u64) -> Result<(), TargetError> {
-        match self.size {
-            Some(size) if size < total => Err(TargetError::TooSmall {
-                path: self.path.clone(),
+        let Some(size) = self.size.filter(|size| *size < total) else {
+            return Ok(());
+        };
+        let path = self.path.clone();
+        let missing = total - size;
+        Err(if self.grows {
+            TargetError::NoRoom {
+                path,
                 size,
                 total,
-                missing: total - size,
-            }),
-            _ => Ok(()),
-        }
+                missing,
+            }
+        } else {
+            TargetError::TooSmall {
+                path,
+                size,
+                total,
+                missing,
+            }
+        })
     }
 }
 
@@ -347,6 +389,39 @@ mod tests {
             error,
             "/dev/sda does not exist on this computer; the disks here are /dev/sdb (500.1 GB); name one in the outfile line"
         );
+    }
+
+    #[test]
+    fn new_files_do_not_exist_yet_and_lie_on_a_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        fs::create_dir(root.join("/dev")).unwrap();
+        let new = |path: &str| {
+            let made = Target::create_new(&root, Path::new(path));
+            made.map(|target| target.kind).map_err(|e| e.to_string())
+        };
+        assert_eq!(new("/new.gz"), Ok(Kind::File));
+        assert!(
+            new("/new.gz")
+                .unwrap_err()
+                .contains("exists and is not overwritten")
+        );
+        let said = new("/dev/sda_0").unwrap_err();
+        assert!(
+            said.starts_with("/dev/sda_0 would be a plain file in /dev"),
+            "{said}"
+        );
+        assert!(!root.join("/dev/sda_0").exists());
+    }
+
+    #[test]
+    fn a_file_that_cannot_fit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        let room = Target::open(&root, Path::new("/new.img")).unwrap().room();
+        room.check(1000).unwrap();
+        let error = room.check(u64::MAX).unwrap_err().to_string();
+        assert!(error.starts_with("there is room for "), "{error}");
     }
 
     #[test]

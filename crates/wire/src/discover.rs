@@ -10,7 +10,7 @@
 //! | 8 | version, 1 | the same |
 //! | 9 | 1 | 2 |
 //! | 10–13 | a number | that of the query |
-//! | 14 | who is asked: 1 dolly, 2 dolly+ | what the node waits for |
+//! | 14 | who is asked: 1 dolly, 2 dolly+, 3 stage 2 by dolly | what the node waits for |
 //! | 15–22 | zeros | a number of the node, the same in all its answers |
 //! | 23 | 0 | the length of the name, at most 63 |
 //! | 24– | zeros up to 128 bytes | the name |
@@ -42,6 +42,8 @@ pub enum Program {
     Dolly,
     /// A ring of dolly+.
     DollyPlus,
+    /// A ring of dolly that brings stage 2 (`method:dolly`); no disk is written there.
+    Stage2,
 }
 
 impl Program {
@@ -49,11 +51,12 @@ impl Program {
         match self {
             Self::Dolly => 1,
             Self::DollyPlus => 2,
+            Self::Stage2 => 3,
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Dolly, Self::DollyPlus]
+        [Self::Dolly, Self::DollyPlus, Self::Stage2]
             .into_iter()
             .find(|program| program.byte() == byte)
     }

@@ -60,7 +60,7 @@ fn whatever_is_no_answer_is_nothing() {
         with(9, 1),
         with(9, 3),
         with(14, 0),
-        with(14, 3),
+        with(14, 4),
         with(23, 64),
         with(23, 6),
         b"GET / HTTP/1.0\r\n\r\n".to_vec(),
@@ -74,6 +74,7 @@ fn whatever_is_no_answer_is_nothing() {
     // An answer to somebody else, and one of another program.
     finder.answered(now, ip(1), &with(13, 8));
     finder.answered(now, ip(1), &with(14, 2));
+    finder.answered(now, ip(1), &with(14, 3));
     assert!(finder.present(now).is_empty());
     let cursor = answer(1, "a\x1b[2Jb").emit();
     assert_eq!(Answer::parse(&cursor).unwrap().name, "a?[2Jb");
@@ -113,8 +114,8 @@ fn nobody_can_fill_the_memory() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(number: u32, node: u64, name in "[a-z0-9.-]{0,63}", plus: bool) {
-        let program = if plus { Program::DollyPlus } else { Program::Dolly };
+    fn what_is_written_is_read_back(number: u32, node: u64, name in "[a-z0-9.-]{0,63}", which in 0_usize..3) {
+        let program = [Program::Dolly, Program::DollyPlus, Program::Stage2][which];
         let answer = Answer { number, program, node, name };
         prop_assert_eq!(Answer::parse(&answer.emit()), Ok(answer));
         let query = Query { number, program };

@@ -15,6 +15,7 @@ use goldring_contract::sentences::NO_DOLLY_SERVER;
 use goldring_transfer::dolly::client::{self, ClientError, Ending, Options, Size, Store};
 use goldring_transfer::dolly::{Event, Reporter, Summary};
 use goldring_transfer::fetch::Progress;
+use goldring_wire::discover::Program;
 use goldring_wire::dolly::config::{Config, Payload};
 
 use self::copy::{Shared, Sink};
@@ -41,8 +42,8 @@ pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
         shared: Arc::default(),
         opened: None,
     };
-    let mut options =
-        Options::of_node(&ctx.root, &ctx.handover, patience(ctx)?).map_err(Fate::reboot)?;
+    let waits = (Program::Stage2, patience(ctx)?);
+    let mut options = Options::of_node(&ctx.root, &ctx.handover, waits).map_err(Fate::reboot)?;
     options.plus = plus::abilities(free);
     let result = client::clone(&options, &mut |config| part.open(config), &mut Lines::new());
     let summary = match result {

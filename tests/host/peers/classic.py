@@ -253,10 +253,9 @@ def client(name):
 
 
 def transfer(control, links, children, target):
-    total, received, turn = None, 0, 0
+    total, received = None, 0
     while total is None or received < total:
-        data = links[turn % len(links)]
-        watch = [data] + [below for _, below in children]
+        watch = [links[0]] + [below for _, below in children]
         if total is None:
             watch.append(control)
         readable, _, _ = select.select(watch, [], [])
@@ -267,19 +266,21 @@ def transfer(control, links, children, target):
             total = struct.unpack("<Q", piece[:8])[0]
             for _, below in children:
                 below.sendall(piece[:8])
-        if data in readable:
-            want = BLOCK if total is None else min(BLOCK, total - received)
-            block = exactly(data, want)
-            if not block and want and total is None:
-                # The end of the data is no end for a classic client.
-                time.sleep(0.01)
-            elif not block and want:
-                sys.exit("data ended")
-            received += len(block)
-            target.write(block)
-            for down, _ in children:
-                down[turn % len(down)].sendall(block)
-            turn += bool(block)
+        elif links[0] in readable:
+            # A block from each link in one go, whether they have one or not.
+            for number, data in enumerate(links):
+                want = BLOCK if total is None else min(BLOCK, total - received)
+                block = exactly(data, want)
+                if number == 0 and not block and want:
+                    if total is not None:
+                        sys.exit("data ended")
+                    # The end of the data is no end for a classic client.
+                    time.sleep(0.01)
+                received += len(block)
+                target.write(block)
+                for down, _ in children:
+                    # On a further link it passes on what it wanted, not what it got.
+                    down[number].sendall(block if number == 0 else block.ljust(want, b"?"))
         for _, below in children:
             if below in readable:
                 control.sendall(below.recv(1024))

@@ -53,9 +53,19 @@ pub fn built(package: &str, binary: &str) -> Result<PathBuf> {
     Ok(fs::canonicalize(target.join("debug").join(binary))?)
 }
 
-/// The independent old peer, of this dialect: `classic`, `suse` or `plus`.
-pub fn old(dialect: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("peers/{dialect}.py"))
+/// The independent old peer.
+pub fn classic() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/classic.py")
+}
+
+/// The independent peer of the SUSE dialect.
+pub fn suse() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/suse.py")
+}
+
+/// The independent old dolly+.
+pub fn plus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/plus.py")
 }
 
 impl Program {

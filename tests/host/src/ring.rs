@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::net::Net;
-use crate::program::{Program, old};
+use crate::program::{Program, classic, plus};
 
 /// Long enough for anything that is not broken.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -117,22 +117,22 @@ impl Ring {
             self.make_target(computer)?;
         }
         let name = format!("n{computer}");
-        self.start_old(computer, "classic", &name, &[])
+        self.start_old(computer, &classic(), &name, &[])
     }
 
-    /// Starts the independent old program of a dialect on a computer: the golden node on
-    /// 0, elsewhere a client that has this name.
+    /// Starts an independent old program on a computer: the golden node on 0, elsewhere a
+    /// client that has this name.
     ///
     /// # Errors
     /// It does not start.
     pub fn start_old(
         &self,
         computer: usize,
-        dialect: &str,
+        program: &Path,
         name: &str,
         more: &[&str],
     ) -> Result<Program> {
-        let path = old(dialect).to_string_lossy().into_owned();
+        let path = program.to_string_lossy().into_owned();
         let role = if computer == 0 {
             ["server", "dolly.cfg"]
         } else {
@@ -200,7 +200,7 @@ impl Ring {
     /// # Errors
     /// It does not start.
     pub fn start_old_plus(&self, computer: usize) -> Result<Program> {
-        let path = old("plus").to_string_lossy().into_owned();
+        let path = plus().to_string_lossy().into_owned();
         let words = match computer {
             0 => vec!["python3", &path, "server", "dolly.cfg", "20"],
             _ => vec!["python3", &path, "client"],

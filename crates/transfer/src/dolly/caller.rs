@@ -110,7 +110,7 @@ impl Caller {
             .ok_or_else(|| Some(not_listed(own, &config)))?;
         if let Some(right) = not_the_parent(&config, place.index, self.peer) {
             return Err(Some(format!(
-                "sent a configuration in which not it but {right} feeds this computer"
+                "sent a configuration in which not it but {right} feeds this computer; if it is that computer, list it by this address"
             )));
         }
         let further = config.networks.as_ref().is_some_and(|n| n.count > 0);

@@ -69,7 +69,8 @@ impl Children {
     pub(super) fn reason(&self, missing: &[String]) -> Option<String> {
         let name = missing.first()?;
         let child = self.names.iter().position(|n| n == name)?;
-        let absent = self.pairs[child].is_none();
+        let links = |pair: &Pair| pair.data.len();
+        let absent = self.pairs[child].as_ref().map_or(0, links) < self.links;
         self.dialer.reason(name).filter(|_| absent)
     }
 

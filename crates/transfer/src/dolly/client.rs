@@ -30,6 +30,8 @@ pub struct Options {
     pub own: Own,
     /// The address to listen on; `0.0.0.0` is all.
     pub bind: Ipv4Addr,
+    /// What this node says that it waits for, when a golden node asks.
+    pub program: Program,
     /// The password that a parent must ask for; with one, only such a parent is followed.
     pub password: Option<Password>,
     /// This node can take part in dolly+ as well, whoever calls with that; with so much
@@ -46,11 +48,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// Those of a node that booted from the network and waits so long for a parent.
+    /// Those of a node that booted from the network and waits so long for a parent of this
+    /// kind.
     ///
     /// # Errors
     /// A node that has only IPv6, which dolly does not speak, as a sentence.
-    pub fn of_node(root: &Root, network: &Network, wait: Duration) -> Result<Self, String> {
+    pub fn of_node(
+        root: &Root,
+        network: &Network,
+        (program, wait): (Program, Duration),
+    ) -> Result<Self, String> {
         let names: Vec<String> = network.hostname.iter().cloned().collect();
         let mut own = super::own(root, &names);
         let address = match network.address {
@@ -69,6 +76,7 @@ impl Options {
         Ok(Self {
             own,
             bind: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            program,
             password: None,
             plus: None,
             wait: Some(wait),
@@ -163,7 +171,7 @@ pub fn clone(
     let listeners =
         net::listeners(address).map_err(|source| ClientError::Listen { address, source })?;
     let name = options.own.names.first().map_or("", String::as_str);
-    let answerer = Answerer::open(Program::Dolly, name, address);
+    let answerer = Answerer::open(options.program, name, address);
     if let Err(error) = &answerer {
         report.event(Event::Note(format!(
             "a golden node with --nodes will not find this one (UDP port {DISCOVER_PORT}: {error})"
@@ -262,7 +270,8 @@ mod tests {
                 address: Some(address.parse().unwrap()),
                 ..Network::default()
             };
-            Options::of_node(&Root::at("/nonexistent"), &network, DOLLY_STALL)
+            let waits = (Program::Dolly, DOLLY_STALL);
+            Options::of_node(&Root::at("/nonexistent"), &network, waits)
         };
         assert_eq!(of("10.0.0.7").unwrap().bind, Ipv4Addr::new(10, 0, 0, 7));
         let said = of("2001:db8::7").unwrap_err();

@@ -50,12 +50,12 @@ pub(super) struct Flowing {
 }
 
 impl Flowing {
-    /// Starts the threads; for `caution` see [`intake::run`].
+    /// Starts the threads; for the number of links and `caution` see [`intake::run`].
     pub(super) fn start(
         lanes: Vec<Lane>,
         mut source: Box<dyn Read + Send>,
         stall: (Duration, Patience),
-        caution: Option<Duration>,
+        manner: (usize, Option<Duration>),
     ) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Here(format!("starting a thread: {error}"));
         let names = lanes.iter().map(|lane| lane.name.clone()).collect();
@@ -64,7 +64,7 @@ impl Flowing {
         let shared = Arc::clone(&gate);
         let reader = thread::Builder::new()
             .name("read".to_owned())
-            .spawn(move || intake::run(source.as_mut(), feeder, &shared, caution))
+            .spawn(move || intake::run(source.as_mut(), feeder, &shared, manner))
             .map_err(failed)?;
         Ok(Self {
             gate,

@@ -102,17 +102,17 @@ impl From<Stopped> for IntakeError {
     }
 }
 
-/// Reads `source` until the total and feeds the pump, whole blocks only until the
-/// total is known. With `caution`, no more than the unchecked beginning until the total
+/// Reads `source` until the total and feeds the pump, which has so many links to each
+/// child, with what an old child can take until the total is known. With `caution`, no more than the unchecked beginning until the total
 /// is known or so much time has passed.
 pub(super) fn run(
     source: &mut dyn Read,
     mut feeder: Feeder,
     gate: &Gate,
-    mut caution: Option<Duration>,
+    (links, mut caution): (usize, Option<Duration>),
 ) -> Result<u64, IntakeError> {
     let mut until = None;
-    let mut intake = Intake::new();
+    let mut intake = Intake::new(links);
     let mut buffer = feeder.buffer()?;
     let mut filled = 0;
     loop {
@@ -260,7 +260,7 @@ mod tests {
         let gate = Arc::new(Gate::new());
         let shared = Arc::clone(&gate);
         let mut source = io::repeat(7).take(size);
-        let reader = thread::spawn(move || run(&mut source, feeder, &shared, caution));
+        let reader = thread::spawn(move || run(&mut source, feeder, &shared, (1, caution)));
         thread::sleep(Duration::from_millis(300));
         let before = *disk.0.lock().unwrap();
         gate.open(size);

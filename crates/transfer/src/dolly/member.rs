@@ -186,7 +186,8 @@ impl Member<'_> {
         let stall = self.setup.manner.stall;
         let patience = Patience::of(self.setup.place, self.setup.clients, stall);
         let source = flowing::from_sockets(&self.parent.pair.data)?;
-        let flow = Flowing::start(lanes, source, (stall, patience), Some(CAUTION))?;
+        let manner = (self.setup.manner.links(), Some(CAUTION));
+        let flow = Flowing::start(lanes, source, (stall, patience), manner)?;
         self.flow = Some(flow.of_node(self.setup.talk.parent.clone()));
         Ok(())
     }

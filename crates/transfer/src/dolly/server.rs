@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::server::{self, Event as Said, Input, Server};
@@ -39,7 +39,7 @@ struct Golden<'a> {
     children: Children,
     input: Option<Box<dyn Read + Send>>,
     input_name: String,
-    stall: Duration,
+    manner: Manner,
     total: Option<u64>,
     flow: Option<Flowing>,
     started: Option<Instant>,
@@ -71,7 +71,7 @@ pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Ending, Fail
         machine: Server::new(options.talk, Instant::now()),
         input: Some(options.input),
         input_name: options.input_name,
-        stall: options.manner.stall,
+        manner: options.manner,
         flow: None,
         started: None,
         sent: None,
@@ -155,8 +155,13 @@ impl Golden<'_> {
             return Ok(());
         };
         let lanes = self.children.lanes()?;
-        let patience = Patience::of(0, self.clients, self.stall);
-        let flow = Flowing::start(lanes, input, (self.stall, patience), None)?;
+        let patience = Patience::of(0, self.clients, self.manner.stall);
+        let flow = Flowing::start(
+            lanes,
+            input,
+            (self.manner.stall, patience),
+            (self.manner.links(), None),
+        )?;
         self.flow = Some(flow.of_golden(self.input_name.clone()));
         self.started = Some(Instant::now());
         self.report.event(Event::Started(self.total));

@@ -239,18 +239,25 @@ impl Config {
     /// # Errors
     /// More than [`TEXT_MAX`] bytes.
     pub fn text(&self) -> Result<Text, TextTooLong> {
+        let text = self.text_for_ours();
+        if text.bytes.len() > TEXT_MAX {
+            return Err(TextTooLong(text.bytes.len()));
+        }
+        Ok(text)
+    }
+
+    /// The text that travels among programs of ours, which take
+    /// [`RECEIVED_MAX`](super::lines::RECEIVED_MAX) bytes.
+    pub fn text_for_ours(&self) -> Text {
         let mut bytes = self.to_string().into_bytes();
         pad(&mut bytes);
-        if bytes.len() > TEXT_MAX {
-            return Err(TextTooLong(bytes.len()));
-        }
         let warning = (bytes.len() > TEXT_SAFE).then(|| {
             format!(
                 "the configuration is {} bytes long; dolly 0.57 gets more than {TEXT_SAFE} only over links with an MTU of 1500",
                 bytes.len()
             )
         });
-        Ok(Text { bytes, warning })
+        Text { bytes, warning }
     }
 
     /// Whether the client at `place` has no children: by the shape of the tree, or

@@ -9,17 +9,28 @@ use super::BLOCK;
 /// on a short block before the child can know that it is the last one makes both
 /// wait for ever. So only whole blocks go out until the total is known; the driver
 /// passes the total on before it tells it to this type.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// With several links (`add`) an old child reads a block from each of them in one go, so
+/// there it is whole rounds. Worse, an old one in the middle passes on a whole block even
+/// if it got less on a further link (dolly 0.57, `transmit`).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intake {
+    /// What an old child reads in one go, in bytes.
+    round: u64,
     received: u64,
     passed: u64,
     total: Option<u64>,
 }
 
 impl Intake {
-    /// Nothing received, total unknown.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing received, total unknown; so many links to each child.
+    pub fn new(links: usize) -> Self {
+        Self {
+            round: BLOCK * links.max(1) as u64,
+            received: 0,
+            passed: 0,
+            total: None,
+        }
     }
 
     /// How many bytes came in so far.
@@ -61,7 +72,7 @@ impl Intake {
         let waiting = self.received - self.passed;
         match self.total {
             Some(total) if self.received >= total => waiting,
-            _ => waiting - (self.received % BLOCK).min(waiting),
+            _ => waiting - (self.received % self.round).min(waiting),
         }
     }
 
@@ -82,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_short_block_waits_for_the_total() {
-        let mut intake = Intake::new();
+        let mut intake = Intake::new(1);
         intake.add(5000);
         assert_eq!(intake.sendable(), 4096);
         intake.pass(4096);
@@ -95,13 +106,27 @@ mod tests {
     }
 
     #[test]
+    fn with_several_links_a_short_round_waits_too() {
+        let mut intake = Intake::new(3);
+        intake.add(5 * 4096);
+        assert_eq!(intake.sendable(), 3 * 4096);
+        intake.pass(3 * 4096);
+        intake.add(4096);
+        assert_eq!(intake.sendable(), 3 * 4096);
+        intake.add(1);
+        assert_eq!(intake.sendable(), 3 * 4096);
+        assert!(intake.set_total(6 * 4096 + 1));
+        assert_eq!(intake.sendable(), 3 * 4096 + 1);
+    }
+
+    #[test]
     fn nothing_at_all_is_complete_at_once() {
-        let mut intake = Intake::new();
+        let mut intake = Intake::new(1);
         assert!(!intake.is_complete());
         assert!(intake.set_total(0));
         assert!(intake.is_complete());
         assert!(!{
-            let mut intake = Intake::new();
+            let mut intake = Intake::new(1);
             intake.add(1);
             intake.set_total(0)
         });

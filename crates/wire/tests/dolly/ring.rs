@@ -177,32 +177,6 @@ impl Ring {
         }
     }
 
-    /// Lets a second or less go by, until somebody who pauses goes on.
-    fn wait(&mut self) -> bool {
-        let mut all = Vec::new();
-        if let Golden::Ours(machine) = &self.golden {
-            all.push((None, machine.poll_timeout()));
-        }
-        for (i, client) in self.clients.iter().enumerate() {
-            if let Client::Ours(machine, _) = client {
-                all.push((Some(i), machine.poll_timeout()));
-            }
-        }
-        let next = all.iter().filter_map(|(_, at)| *at).min();
-        let Some(next) = next.filter(|at| *at < self.now + Duration::from_secs(1)) else {
-            return false;
-        };
-        self.now = next;
-        for (who, at) in all {
-            match who {
-                _ if at.is_none_or(|at| at > next) => {}
-                None => self.golden_input(server::Input::Tick),
-                Some(i) => self.node_input(i, node::Input::Tick),
-            }
-        }
-        true
-    }
-
     /// How much virtual time went by.
     pub(crate) fn elapsed(&self) -> Duration {
         self.now - self.begin
@@ -462,7 +436,7 @@ impl Ring {
                 ring_wait: Duration::from_secs(3600),
                 count_wait: Duration::from_secs(900),
             };
-            self.clients[i] = Client::Ours(Box::new(Node::new(setup, self.now)), Intake::new());
+            self.clients[i] = Client::Ours(Box::new(Node::new(setup, self.now)), Intake::new(1));
             self.node_input(i, node::Input::Opened);
         }
         for c in children {

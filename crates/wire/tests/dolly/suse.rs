@@ -253,13 +253,16 @@ fn verdict(password: Option<&str>, said: &[u8]) -> Result<bool, NotConfig> {
     Ok(complete)
 }
 
+/// The node's password, what it hears, and whether that is a configuration.
+type Row = (Option<&'static str>, Vec<u8>, Result<bool, NotConfig>);
+
 #[test]
 fn whoever_does_not_fit_is_dropped_with_the_reason() {
     let classic =
         b"infile /a\noutfile /b\nserver s\nfirstclient c\nlastclient c\nclients 1\nc\nendconfig\n";
     let challenge = [&[1][..], &[9; 32]].concat();
     let then = |more: &[u8]| [&challenge[..], more].concat();
-    let table: &[(Option<&str>, Vec<u8>, Result<bool, NotConfig>)] = &[
+    let table: &[Row] = &[
         (None, with_text(&[0, 0, 0, 0, 0]), Ok(true)),
         (None, classic.to_vec(), Ok(true)),
         (None, vec![0], Ok(false)),

@@ -106,10 +106,7 @@ impl Golden {
         )?;
         let mut command = if old {
             let mut command = room.command("python3");
-            command
-                .arg(program::old("classic"))
-                .arg("server")
-                .arg(&config);
+            command.arg(program::classic()).arg("server").arg(&config);
             command
         } else {
             let mut command = room.command(goldring()?);

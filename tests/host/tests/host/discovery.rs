@@ -269,6 +269,16 @@ fn wrong_words(goldring: &Path) -> Result<()> {
             "absent: No such file",
         ),
         (
+            &["-s", "--in", "absent", "--out", "out", "--nodes", "2"],
+            1,
+            "absent: No such file",
+        ),
+        (
+            &["-s", "--in", "in", "--out", "out", "n1", "-t", "5"],
+            2,
+            "-t is for dummy data, but",
+        ),
+        (
             &["--in", "in", "--out", "out", "n1"],
             2,
             "--in is for the golden node",

@@ -19,6 +19,8 @@ pub(crate) const STORIES: &[Story] = &[
     ("a_packed_input_is_unpacked_by_everybody", packed_input),
     ("a_packed_output_is_packed_once", packed_output),
     ("two_networks_share_the_data", two_networks),
+    ("two_networks_and_a_size_that_nobody_knows", unknown_size),
+    ("a_link_that_cannot_be_made_is_named", no_such_link),
     ("three_links_also_with_names_renamed", three_links),
     ("small_segments_are_small", segments),
     ("dummy_data_measures_and_writes_nothing", dummy),
@@ -157,6 +159,36 @@ fn two_networks(goldring: &Path) -> Result<()> {
     Ok(())
 }
 
+/// An old client reads a block from every link before it looks for the total, which here
+/// is known last.
+fn unknown_size(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 3, 3 * 4096 * 20 + 100)?;
+    ring.net.second_network()?;
+    everywhere(
+        &ring,
+        "infile in\ncompressed outfile out\nadd 1:-b\n",
+        |home| filter("gunzip", &fs::read(home.join("out"))?),
+    )
+}
+
+/// The name of a link that nobody knows.
+fn no_such_link(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 1, 1000)?;
+    ring.configure("add 1:-nowhere\n", "out")?;
+    let mut one = ring.start(1, &[])?;
+    let mut golden = ring.start(0, &["-a", "12"])?;
+    golden.ends_with(1, LONG)?;
+    let said = golden.said();
+    ensure!(
+        said.contains("still waiting for n1 (failed to lookup address"),
+        "{said}"
+    );
+    ensure!(said.contains("gave up after 12 s without n1"), "{said}");
+    one.expect("sent a configuration and left; still waiting", LONG)?;
+    one.signal(goldring_host_tests::program::Signal::TERM)?;
+    one.wait(LONG).map(|_| ())
+}
+
 fn three_links(goldring: &Path) -> Result<()> {
     let ring = Ring::new(goldring, 3, 1_000_100)?;
     ring.net.second_network()?;
@@ -206,12 +238,13 @@ fn dummy(goldring: &Path) -> Result<()> {
     // By time, and a node that was told that it is one.
     ring.configure_as(&format!("dummy\n{list}"))?;
     let clients = [
-        ring.start(1, &["-d"])?,
+        ring.start(1, &["-d", "--wait", "4"])?,
         ring.start(2, &[])?,
         ring.start_classic(3)?,
     ];
     let mut golden = ring.start(0, &["-d", "-t", "1", "-o", "log.txt"])?;
     golden.ends_with(0, LONG)?;
+    // The node that was told waits again, as with dolly 0.57, until nobody comes.
     for mut client in clients {
         client.ends_with(0, LONG)?;
     }

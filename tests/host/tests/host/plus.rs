@@ -345,7 +345,7 @@ fn dping(goldring: &Path) -> Result<()> {
     let (good, said) = ask(&["n1", "n0"])?;
     ensure!(!good && said.contains("n0 cannot be reached"), "{said}");
     // An old one understands ours, too.
-    let path = goldring_host_tests::program::old("plus");
+    let path = goldring_host_tests::program::plus();
     let output = Command::new("ip")
         .args(["netns", "exec", &namespace, "python3"])
         .arg(path)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use goldring_host_tests::program::{Program, old};
+use goldring_host_tests::program::{self, Program};
 use goldring_host_tests::ring::{LONG, Ring};
 
 use crate::Story;
@@ -37,7 +37,7 @@ fn start(ring: &Ring, computer: usize, is_old: bool, secret: Option<&str>) -> Re
         }
         let name = ring.net.address(computer);
         let more: Vec<&str> = secret.into_iter().collect();
-        return ring.start_old(computer, "suse", &name, &more);
+        return ring.start_old(computer, &program::suse(), &name, &more);
     }
     let mut more = secret.map_or_else(Vec::new, |secret| vec!["-P", secret]);
     if computer == 0 {
@@ -125,7 +125,7 @@ fn folder(goldring: &Path) -> Result<()> {
     let ring = ring(goldring, 2, 1000)?;
     let one = ring.start(1, &["--wait", "20"])?;
     one.expect("waiting for the golden node", LONG)?;
-    let path = old("suse").to_string_lossy().into_owned();
+    let path = program::suse().to_string_lossy().into_owned();
     let words = ["python3", &path, "folder", &ring.net.address(1)];
     let mut parent = Program::start(&ring.net, 2, &ring.home(2), &words)?;
     one.expect(

@@ -1,5 +1,7 @@
 //! Our machines, and what their drivers do: bytes on links, events, data passed on.
 
+use std::time::Duration;
+
 use goldring_wire::dolly::flow::Intake;
 use goldring_wire::dolly::node::{self, Link};
 use goldring_wire::dolly::server;
@@ -7,6 +9,32 @@ use goldring_wire::dolly::server;
 use super::{Client, Edge, Golden, Ring};
 
 impl Ring {
+    /// Lets a second or less go by, until somebody who pauses goes on.
+    pub(super) fn wait(&mut self) -> bool {
+        let mut all = Vec::new();
+        if let Golden::Ours(machine) = &self.golden {
+            all.push((None, machine.poll_timeout()));
+        }
+        for (i, client) in self.clients.iter().enumerate() {
+            if let Client::Ours(machine, _) = client {
+                all.push((Some(i), machine.poll_timeout()));
+            }
+        }
+        let next = all.iter().filter_map(|(_, at)| *at).min();
+        let Some(next) = next.filter(|at| *at < self.now + Duration::from_secs(1)) else {
+            return false;
+        };
+        self.now = next;
+        for (who, at) in all {
+            match who {
+                _ if at.is_none_or(|at| at > next) => {}
+                None => self.golden_input(server::Input::Tick),
+                Some(i) => self.node_input(i, node::Input::Tick),
+            }
+        }
+        true
+    }
+
     pub(super) fn golden_input(&mut self, input: server::Input<'_>) {
         let Golden::Ours(machine) = &mut self.golden else {
             return;
