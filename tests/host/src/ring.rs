@@ -81,14 +81,14 @@ impl Ring {
         Ok(fs::write(self.home(0).join("dolly.cfg"), text)?)
     }
 
-    /// Starts goldring on a computer: the golden node on 0, a client elsewhere, with
-    /// more options.
+    /// Starts goldring on a computer: the golden node on 0, which speaks as old dolly does
+    /// whoever the clients are; a client elsewhere; with more options.
     ///
     /// # Errors
     /// It does not start.
     pub fn start(&self, computer: usize, more: &[&str]) -> Result<Program> {
         let file: &[&str] = if computer == 0 {
-            &["-s", "-f", "dolly.cfg"]
+            &["-s", "--plain", "-f", "dolly.cfg"]
         } else {
             &[]
         };

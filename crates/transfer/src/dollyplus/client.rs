@@ -418,16 +418,21 @@ impl Clock {
         self.look(level.received, level.stored, report);
     }
 
-    /// `moved` bytes have come, `done` of them are where they belong.
-    pub(super) fn look(&mut self, moved: u64, done: u64, report: &mut dyn Reporter) {
-        if moved == 0 {
-            return;
-        }
+    /// It begins now, unless it has already.
+    pub(super) fn start(&mut self, report: &mut dyn Reporter) {
         if self.started.is_none() {
             self.started = Some(Instant::now());
             let (total, own) = (self.total, self.own);
             report.event(Event::Started { total, own });
         }
+    }
+
+    /// `moved` bytes have come, `done` of them are where they belong.
+    pub(super) fn look(&mut self, moved: u64, done: u64, report: &mut dyn Reporter) {
+        if moved == 0 {
+            return;
+        }
+        self.start(report);
         if self.total != Some(done) {
             self.ended = None;
         } else if self.ended.is_none() {

@@ -6,6 +6,7 @@ mod faults;
 mod forms;
 mod ipv6;
 mod leases;
+mod over;
 mod peers;
 mod plus;
 mod plus_faults;
@@ -59,6 +60,7 @@ fn main() {
         (suse::STORIES, &reason),
         (discovery::STORIES, &reason),
         (peers::STORIES, &reason),
+        (over::STORIES, &reason),
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),
         (targets::STORIES, &reason),

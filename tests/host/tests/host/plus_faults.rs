@@ -149,17 +149,24 @@ fn full(goldring: &Path) -> Result<()> {
     let place = home.join("small");
     fs::create_dir_all(&place)?;
     let place = place.to_string_lossy().into_owned();
-    run("mount", &["-t", "tmpfs", "-o", "size=8m", "small", &place])?;
+    let options = ["-t", "tmpfs", "-o", "size=24m", "small", &place];
+    run("mount", &options)?;
     let result = fill(&ring);
     run("umount", &["-l", &place])?;
     result
 }
 
+/// There was room enough when the ring began, and then somebody else took it.
 fn fill(ring: &Ring) -> Result<()> {
     std::os::unix::fs::symlink("small/out", ring.home(2).join("out"))?;
     fs::write(ring.home(2).join("small/out"), "")?;
     ring.configure_plus(&["in > out"])?;
+    for computer in 0..=3 {
+        ring.net.slow(computer, "80mbit")?;
+    }
     let mut programs = ring.start_all_plus(&["--late", "0"])?;
+    programs[0].expect("bytes to come, with checksums", LONG)?;
+    fs::write(ring.home(2).join("small/other"), vec![1; 15 << 20])?;
     programs[0].ends_with(1, LONG)?;
     let said = programs[0].said();
     ensure!(

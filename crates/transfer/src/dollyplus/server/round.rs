@@ -115,6 +115,7 @@ pub(super) fn run(
         returned,
     };
     let start = Instant::now();
+    clock.start(report);
     let result = thread::scope(|scope| {
         let returns = Returns {
             listener: server.listener,
