@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = Config::received(bytes);
     let _ = Config::received_suse(bytes);
     for password in [None, Some(Password::new("x"))] {
-        let mut hearing = Hearing::new(password);
+        let mut hearing = Hearing::new(password, None);
         // In two pieces, since a parent waits for an answer between them.
         let (first, rest) = bytes.split_at(bytes.len().min(33));
         if hearing.push(first).is_ok() && hearing.push(rest).is_ok() {
