@@ -211,11 +211,13 @@ impl Client<'_> {
         let outputs: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
         report.event(Event::Files(entries(&what)));
         let bank = Arc::new(Bank::new(limits, true, 0));
-        let members = ring
-            .hosts()
-            .iter()
-            .flat_map(|host| addresses_of(&host.name));
-        self.seat.take(&bank, members.collect());
+        self.seat.take(&bank);
+        // A name service that is slow must not stop the ring.
+        let (seat, hosts) = (Arc::clone(self.seat), ring.hosts().to_vec());
+        thread::spawn(move || {
+            let names: Vec<String> = hosts.into_iter().map(|host| host.name).collect();
+            seat.allow(addresses_of(&names));
+        });
         self.seat
             .fed_by(&up)
             .map_err(|trouble| PlusError::Ring(trouble.to_string()))?;

@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_contract::limits::{DOLLY_CONTROL_PORT, DOLLY_DATA_PORT};
@@ -279,10 +280,26 @@ fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
     Ok(all.filter(SocketAddr::is_ipv4).collect())
 }
 
-/// The addresses of a host, to recognise it by; none when its name is unknown here.
-pub(super) fn addresses_of(host: &str) -> Vec<IpAddr> {
-    let all = addresses(host, DOLLY_DATA_PORT).unwrap_or_default();
-    all.iter().map(SocketAddr::ip).collect()
+/// How many names are looked up at the same time.
+const LOOKUPS: usize = 64;
+
+/// The addresses of hosts, to recognise them by. A name that is unknown here has none; a
+/// name service that does not answer must not be waited for once for each of them.
+pub(super) fn addresses_of<S: AsRef<str> + Sync>(hosts: &[S]) -> Vec<IpAddr> {
+    let of_one = |host: &S| addresses(host.as_ref(), DOLLY_DATA_PORT).unwrap_or_default();
+    let mut all = Vec::new();
+    for some in hosts.chunks(LOOKUPS) {
+        let found: Vec<SocketAddr> = thread::scope(|scope| {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|host| scope.spawn(move || of_one(host)))
+                .collect();
+            let found = asked.into_iter().filter_map(|thread| thread.join().ok());
+            found.flatten().collect()
+        });
+        all.extend(found.iter().map(SocketAddr::ip));
+    }
+    all
 }
 
 /// Sends a command to a host's control port and gives the answer; `None` for a command

@@ -60,11 +60,14 @@ impl Seat {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client is a member now, and these may call it.
-    pub(super) fn take(&self, bank: &Arc<Bank>, members: Vec<IpAddr>) {
-        let mut inner = self.lock();
-        inner.bank = Some(Arc::clone(bank));
-        inner.members = members;
+    /// The client is a member now.
+    pub(super) fn take(&self, bank: &Arc<Bank>) {
+        self.lock().bank = Some(Arc::clone(bank));
+    }
+
+    /// These may become its neighbours.
+    pub(super) fn allow(&self, members: Vec<IpAddr>) {
+        self.lock().members = members;
     }
 
     /// Data comes from this neighbour.

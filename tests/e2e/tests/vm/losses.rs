@@ -21,11 +21,18 @@ const CLONE: Duration = Duration::from_secs(900);
 const NODES: usize = 3;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial(
-        "losses::rescue_dolly_c_method_and_a_node_without_power",
-        no_lab(),
-        dolly_plus,
-    )]
+    vec![
+        trial(
+            "losses::rescue_dolly_c_method_and_a_node_without_power",
+            no_lab(),
+            dolly_plus,
+        ),
+        trial(
+            "losses::rescue_dollymethod_and_a_node_without_power",
+            no_lab(),
+            dolly,
+        ),
+    ]
 }
 
 /// Nodes, their disks, and a web server with stage 2.
@@ -126,6 +133,21 @@ fn dolly_plus() -> Result<()> {
     }
     let files = format!("iofiles 1\n{} > /dev/vdb\n", golden()?.display());
     scene.golden(&["dollyS", "-v", "--late", "900", "-f"], &files)?;
+    lose_one(&mut scene, nodes)
+}
+
+/// The ring goes over to dolly+, because all are goldring.
+fn dolly() -> Result<()> {
+    let mut scene = Scene::new("dollymethod")?;
+    let mut nodes = Vec::new();
+    for node in 1..=NODES {
+        nodes.push(scene.power(node)?);
+    }
+    let files = format!("infile {}\noutfile /dev/vdb\n", golden()?.display());
+    scene.golden(&["dolly", "-S", "-v", "--late", "900", "-f"], &files)?;
+    for node in &mut nodes {
+        node.expect("dolly+: ", LIMIT * 3)?;
+    }
     lose_one(&mut scene, nodes)
 }
 

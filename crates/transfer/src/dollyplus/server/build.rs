@@ -15,7 +15,7 @@ use crate::dolly::net::readable;
 use crate::dollyplus::PlusError;
 use crate::dollyplus::chunk::Codec;
 use crate::dollyplus::join::call;
-use crate::dollyplus::link::{Link, Trouble, ask, at_most};
+use crate::dollyplus::link::{Link, Trouble, addresses_of, ask, at_most};
 use crate::dollyplus::onward::Mode;
 use crate::dollyplus::report::{Event, Reporter};
 
@@ -162,10 +162,7 @@ fn accept(
     stall: Duration,
     report: &mut dyn Reporter,
 ) -> Result<Link, PlusError> {
-    let members: Vec<_> = names
-        .iter()
-        .flat_map(|name| crate::dollyplus::link::addresses_of(name))
-        .collect();
+    let members = addresses_of(names);
     // The more clients have to be left out, the longer it takes.
     let deadline =
         Instant::now() + CLOSE + Duration::from_secs(5) * u32::try_from(names.len()).unwrap_or(1);

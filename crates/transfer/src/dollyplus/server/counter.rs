@@ -32,7 +32,7 @@ impl Counter {
     pub(super) fn new(clients: &[String], events: Sender<Event>) -> Self {
         Self {
             clients: clients.to_vec(),
-            members: clients.iter().flat_map(|name| addresses_of(name)).collect(),
+            members: addresses_of(clients).into_iter().collect(),
             inner: Mutex::default(),
             events: Mutex::new(events),
         }

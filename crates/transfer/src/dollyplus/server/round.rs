@@ -333,11 +333,7 @@ struct Returns<'a> {
 
 impl Returns<'_> {
     fn run(&self, back: Option<Link>, verdicts: &Sender<Verdicts>) {
-        let addresses: Vec<_> = self
-            .members
-            .iter()
-            .flat_map(|name| addresses_of(name))
-            .collect();
+        let addresses = addresses_of(self.members);
         thread::scope(|scope| {
             if let Some(link) = back {
                 scope.spawn(|| self.read(link, verdicts));
