@@ -61,7 +61,6 @@ impl Children {
 
     /// Lets a child go.
     pub(super) fn forget(&mut self, child: usize) {
-        self.dialer.cancel(child);
         self.pairs[child] = None;
     }
 

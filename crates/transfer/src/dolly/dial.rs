@@ -132,24 +132,18 @@ impl Dialer {
         dialer
     }
 
-    /// Connects to a child (again).
+    /// Connects to a child (again). What is on its way from before is worthless.
     pub(super) fn dial(&self, child: usize) {
         let Some(name) = self.names.get(child).cloned() else {
             return;
         };
-        let time = self.cancel(child);
+        let time = self.shared.times[child].fetch_add(1, Ordering::AcqRel) + 1;
         let (home, shared) = (self.home.clone(), Arc::clone(&self.shared));
         let work = move || call(&shared, &home, &name, (child, time));
         let spawned = thread::Builder::new().name("dial".to_owned()).spawn(work);
         if let Err(error) = spawned {
             self.shared.explain(child, &error);
         }
-    }
-
-    /// Makes everything that is still on its way to a child worthless.
-    pub(super) fn cancel(&self, child: usize) -> u64 {
-        let times = self.shared.times.get(child);
-        times.map_or(0, |time| time.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
     /// What came about since the last call.

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::config::Dialect;
 use super::lines::{self, Upward, UpwardReader};
 use super::opening::{self, Greeting, Opening};
 use super::{Failure, NOTICE, TOTAL_MAX, listed, own};
@@ -430,6 +431,11 @@ impl Node {
         let when = match self.phase {
             Phase::Done => return Ok(()),
             Phase::Joining => "before the ring was complete",
+            Phase::Ready(_)
+                if link != Link::Parent && self.setup.opening.dialect == Dialect::Suse =>
+            {
+                "before the first byte (does it know the same password, or none?)"
+            }
             Phase::Ready(_) => "before the first byte",
             Phase::Moving => "while data was moving",
             Phase::Counting(..) => "before everybody had reported",

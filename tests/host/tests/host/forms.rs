@@ -17,6 +17,10 @@ use crate::Story;
 pub(crate) const STORIES: &[Story] = &[
     ("parts_are_put_together_and_made", parts),
     ("a_packed_input_is_unpacked_by_everybody", packed_input),
+    (
+        "the_size_of_what_is_unpacked_is_for_the_figures",
+        unpacked_size,
+    ),
     ("a_packed_output_is_packed_once", packed_output),
     ("two_networks_share_the_data", two_networks),
     ("two_networks_and_a_size_that_nobody_knows", unknown_size),
@@ -127,6 +131,22 @@ fn packed_input(goldring: &Path) -> Result<()> {
     for computer in 1..=3 {
         ensure!(joined(&ring.home(computer), 1 << 20)? == ring.input);
     }
+    Ok(())
+}
+
+/// `-c` tells the rate of what is written, too.
+fn unpacked_size(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 1, 0)?;
+    let list = "server n0\nfirstclient n1\nlastclient n1\nclients 1\nn1\nendconfig\n";
+    fs::write(ring.home(0).join("in"), filter("gzip", &vec![1; 4 << 20])?)?;
+    ring.configure_as(&format!("compressed infile in\noutfile out\n{list}"))?;
+    let mut one = ring.start(1, &[])?;
+    let mut golden = ring.start(0, &["-c", "4M"])?;
+    golden.ends_with(0, LONG)?;
+    one.ends_with(0, LONG)?;
+    let said = golden.said();
+    ensure!(said.contains("; unpacked 4194304 bytes, "), "{said}");
+    ensure!(fs::read(ring.home(1).join("out"))? == vec![1; 4 << 20]);
     Ok(())
 }
 

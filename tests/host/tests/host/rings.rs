@@ -15,6 +15,10 @@ pub(crate) const STORIES: &[Story] = &[
     ("a_tree_with_fanout_two_copies_too", tree),
     ("short_files_never_stand_still", short_files),
     ("the_server_may_start_first", server_first),
+    (
+        "a_node_that_starts_again_before_the_ring_is_built_is_called_again",
+        comes_again,
+    ),
     ("a_ring_of_forty", long_ring),
     ("an_empty_input_ends_at_once", empty),
     ("a_pipe_is_an_input", pipe),
@@ -63,6 +67,21 @@ fn server_first(goldring: &Path) -> Result<()> {
         programs.push(ring.start(computer, &[])?);
         thread::sleep(Duration::from_millis(300));
     }
+    ring.succeeds(&mut programs)
+}
+
+/// The golden node has connected to it, and waits for its other child.
+fn comes_again(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 2, 100_000)?;
+    ring.configure("fanout 2\n", "out")?;
+    let golden = ring.start(0, &[])?;
+    let mut first = ring.start(1, &[])?;
+    golden.expect("n1 answers", LONG)?;
+    first.signal(goldring_host_tests::program::Signal::KILL)?;
+    first.wait(LONG)?;
+    let again = ring.start(1, &[])?;
+    thread::sleep(Duration::from_millis(1500));
+    let mut programs = vec![golden, again, ring.start(2, &[])?];
     ring.succeeds(&mut programs)
 }
 
