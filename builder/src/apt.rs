@@ -5,7 +5,7 @@
 //! always. Each package is unpacked into a folder of its own, once.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -60,10 +60,14 @@ pub struct Unpacked {
 #[derive(Debug)]
 pub struct Apt {
     folder: PathBuf,
+    /// Held until it is dropped: two that download and unpack into one folder would take
+    /// each other's half files.
+    _lock: File,
 }
 
 impl Apt {
-    /// Prepares a private root in `folder`, which may have been one before.
+    /// Prepares a private root in `folder`, which may have been one before. Waits while
+    /// another program works in it.
     ///
     /// # Errors
     /// There is no apt on this machine, or the folder cannot be written.
@@ -91,7 +95,14 @@ impl Apt {
             let path = folder.join(below);
             fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         }
-        let apt = Self { folder };
+        let lock = folder.join("lock");
+        let lock = File::create(&lock)
+            .and_then(|file| file.lock().map(|()| file))
+            .with_context(|| format!("locking {}", lock.display()))?;
+        let apt = Self {
+            folder,
+            _lock: lock,
+        };
         fs::write(apt.folder.join("status"), "")?;
         fs::write(apt.folder.join("apt.conf"), apt.configuration()?)?;
         Ok(apt)
@@ -481,6 +492,18 @@ mod tests {
         );
         let depends = "linux-source\n  Depends: linux-source-6.1\n  Depends: xz-utils\n";
         assert_eq!(kernel_parts(depends), ["linux-source-6.1"]);
+    }
+
+    #[test]
+    fn a_folder_is_for_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = || File::open(folder.path().join("lock")).unwrap().try_lock();
+        // Without apt there is nothing to hold.
+        if let Ok(apt) = Apt::open(folder.path()) {
+            assert!(other().is_err());
+            drop(apt);
+            other().unwrap();
+        }
     }
 
     #[test]
