@@ -5,12 +5,13 @@
 //! always. Each package is unpacked into a folder of its own, once.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::lock;
 use crate::progress::Progress;
 use crate::sysroot::{Package, Part};
 
@@ -60,14 +61,10 @@ pub struct Unpacked {
 #[derive(Debug)]
 pub struct Apt {
     folder: PathBuf,
-    /// Held until it is dropped: two that download and unpack into one folder would take
-    /// each other's half files.
-    _lock: File,
 }
 
 impl Apt {
-    /// Prepares a private root in `folder`, which may have been one before. Waits while
-    /// another program works in it.
+    /// Prepares a private root in `folder`, which may have been one before.
     ///
     /// # Errors
     /// There is no apt on this machine, or the folder cannot be written.
@@ -95,14 +92,7 @@ impl Apt {
             let path = folder.join(below);
             fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         }
-        let lock = folder.join("lock");
-        let lock = File::create(&lock)
-            .and_then(|file| file.lock().map(|()| file))
-            .with_context(|| format!("locking {}", lock.display()))?;
-        let apt = Self {
-            folder,
-            _lock: lock,
-        };
+        let apt = Self { folder };
         fs::write(apt.folder.join("status"), "")?;
         fs::write(apt.folder.join("apt.conf"), apt.configuration()?)?;
         Ok(apt)
@@ -149,17 +139,25 @@ APT::Architectures {{ "{ARCHITECTURE}"; }};
     /// # Errors
     /// apt cannot find or get something, or a package does not unpack.
     pub fn get(&self, wanted: &Wanted, refresh: bool, progress: &Progress) -> Result<Unpacked> {
+        // Two that download and unpack into one folder would take each other's half files.
+        let _lock = lock::hold(&self.folder, |first| {
+            if first {
+                let folder = self.folder.display();
+                progress.step(&format!("waiting for another run that fills {folder}"));
+            }
+            Ok(())
+        })?;
         let wish = format!("{wanted:#?}\n{}", release());
-        let (wish_file, lock) = (self.folder.join("wish"), self.folder.join("chosen"));
+        let (wish_file, record) = (self.folder.join("wish"), self.folder.join("chosen"));
         let same = fs::read_to_string(&wish_file).is_ok_and(|text| text == wish);
         if same
             && !refresh
-            && let Ok(text) = fs::read_to_string(&lock)
+            && let Ok(text) = fs::read_to_string(&record)
             && let Ok(unpacked) = self.unpacked(&text)
         {
             return Ok(unpacked);
         }
-        let _ = fs::remove_file(&lock);
+        let _ = fs::remove_file(&record);
         progress.step("asking apt for its package lists");
         let update = self.run("apt-get", &["-q", "update"]);
         // One dead third-party source must not stop everything; if it mattered, what
@@ -172,7 +170,7 @@ APT::Architectures {{ "{ARCHITECTURE}"; }};
         self.unpack(&chosen, progress)?;
         let text = chosen.to_text();
         let unpacked = self.unpacked(&text)?;
-        fs::write(&lock, text)?;
+        fs::write(&record, text)?;
         fs::write(&wish_file, wish)?;
         Ok(unpacked)
     }
@@ -492,18 +490,6 @@ mod tests {
         );
         let depends = "linux-source\n  Depends: linux-source-6.1\n  Depends: xz-utils\n";
         assert_eq!(kernel_parts(depends), ["linux-source-6.1"]);
-    }
-
-    #[test]
-    fn a_folder_is_for_one_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let other = || File::open(folder.path().join("lock")).unwrap().try_lock();
-        // Without apt there is nothing to hold.
-        if let Ok(apt) = Apt::open(folder.path()) {
-            assert!(other().is_err());
-            drop(apt);
-            other().unwrap();
-        }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! Static for the GNU target: see docs/adr/0002-static-programs.md.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use goldring_builder::image::Programs;
+
+use crate::host;
 
 /// Named always, so that rustflags do not reach build scripts and procedural macros.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -46,7 +48,7 @@ impl Https {
 pub(crate) fn build(root: &Path, https: Https) -> Result<Programs> {
     let folder = root.join("target/static");
     // Until the copies are made.
-    let _lock = lock(&folder)?;
+    let _lock = host::lock(&folder, "build of init and goldring")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(root)
@@ -78,15 +80,6 @@ pub(crate) fn build(root: &Path, https: Https) -> Result<Programs> {
         agent: keep(&built, &own, "goldring")?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
-}
-
-/// Waits for the end of another build in `folder`.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join("lock");
-    fs::create_dir_all(folder)
-        .and_then(|()| File::create(&path))
-        .and_then(|file| file.lock().map(|()| file))
-        .with_context(|| format!("locking {}", path.display()))
 }
 
 /// Copies a program from the folder `built` to the folder `own`, whole or not at all:
@@ -160,15 +153,5 @@ mod tests {
             assert_eq!(fs::read_to_string(path).unwrap(), text);
         }
         assert!(keep(&built, &built.join("nowhere"), "init").is_err());
-    }
-
-    #[test]
-    fn one_build_waits_for_the_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = lock(&folder.path().join("static")).unwrap();
-        let second = File::open(folder.path().join("static/lock")).unwrap();
-        assert!(second.try_lock().is_err());
-        drop(first);
-        second.try_lock().unwrap();
     }
 }
