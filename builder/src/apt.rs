@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::lock;
 use crate::progress::Progress;
 use crate::sysroot::{Package, Part};
 
@@ -138,17 +139,25 @@ APT::Architectures {{ "{ARCHITECTURE}"; }};
     /// # Errors
     /// apt cannot find or get something, or a package does not unpack.
     pub fn get(&self, wanted: &Wanted, refresh: bool, progress: &Progress) -> Result<Unpacked> {
+        // Two that download and unpack into one folder would take each other's half files.
+        let _lock = lock::hold(&self.folder, |first| {
+            if first {
+                let folder = self.folder.display();
+                progress.step(&format!("waiting for another run that fills {folder}"));
+            }
+            Ok(())
+        })?;
         let wish = format!("{wanted:#?}\n{}", release());
-        let (wish_file, lock) = (self.folder.join("wish"), self.folder.join("chosen"));
+        let (wish_file, record) = (self.folder.join("wish"), self.folder.join("chosen"));
         let same = fs::read_to_string(&wish_file).is_ok_and(|text| text == wish);
         if same
             && !refresh
-            && let Ok(text) = fs::read_to_string(&lock)
+            && let Ok(text) = fs::read_to_string(&record)
             && let Ok(unpacked) = self.unpacked(&text)
         {
             return Ok(unpacked);
         }
-        let _ = fs::remove_file(&lock);
+        let _ = fs::remove_file(&record);
         progress.step("asking apt for its package lists");
         let update = self.run("apt-get", &["-q", "update"]);
         // One dead third-party source must not stop everything; if it mattered, what
@@ -161,7 +170,7 @@ APT::Architectures {{ "{ARCHITECTURE}"; }};
         self.unpack(&chosen, progress)?;
         let text = chosen.to_text();
         let unpacked = self.unpacked(&text)?;
-        fs::write(&lock, text)?;
+        fs::write(&record, text)?;
         fs::write(&wish_file, wish)?;
         Ok(unpacked)
     }

@@ -12,6 +12,7 @@ pub mod image;
 pub mod inspect;
 pub mod kconfig;
 pub mod kernel;
+pub mod lock;
 pub mod modinfo;
 pub mod modules;
 pub mod newc;

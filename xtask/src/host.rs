@@ -1,6 +1,7 @@
 //! What this machine has: programs, packages, root, and a person who presses
 //! Ctrl-C.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -174,6 +175,21 @@ pub(crate) fn check_interrupt() -> Result<()> {
         bail!("interrupted; everything was taken down");
     }
     Ok(())
+}
+
+/// Waits until no other program holds the lock of `folder`, and holds it until it is
+/// dropped. `what` stands in the message about another one.
+///
+/// # Errors
+/// The lock cannot be had, or somebody pressed Ctrl-C.
+pub(crate) fn lock(folder: &Path, what: &str) -> Result<File> {
+    goldring_builder::lock::hold(folder, |first| {
+        if first {
+            let folder = folder.display();
+            eprintln!("another {what} is running (it holds {folder}/lock); waiting for its end");
+        }
+        check_interrupt()
+    })
 }
 
 /// Runs a command that is quiet when all is well.

@@ -1,10 +1,9 @@
 //! `cargo xtask lab`: the whole path with virtual machines, as the old manual tells
 //! it. Nodes boot by PXE, fetch stage 2, are cloned, and start from their own disks.
 
-use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use goldring_contract::sentences::Milestone;
@@ -237,26 +236,7 @@ pub(crate) fn prepare_host(install: bool) -> Result<()> {
 /// One lab at a time: the golden disk and the folder of the run are shared. Waits for
 /// the other one's end.
 pub(crate) fn lock(work: &Path) -> Result<std::fs::File> {
-    std::fs::create_dir_all(work).with_context(|| format!("making {}", work.display()))?;
-    let path = work.join("lock");
-    let file =
-        std::fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
-    let mut said = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("locking {}", path.display()));
-            }
-        }
-        if !std::mem::replace(&mut said, true) {
-            let path = path.display();
-            eprintln!("another lab is running (it holds {path}); waiting for its end");
-        }
-        host::check_interrupt()?;
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    host::lock(work, "lab")
 }
 
 /// The images in `folder`, or those of `cargo xtask image`.

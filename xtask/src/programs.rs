@@ -2,11 +2,14 @@
 //!
 //! Static for the GNU target: see docs/adr/0002-static-programs.md.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use goldring_builder::image::Programs;
+
+use crate::host;
 
 /// Named always, so that rustflags do not reach build scripts and procedural macros.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -24,13 +27,28 @@ pub(crate) enum Https {
     Without,
 }
 
+impl Https {
+    /// The folder of the programs of this kind, below the one that cargo works in.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::With => "https",
+            Self::Without => "plain",
+        }
+    }
+}
+
 /// Builds both, with https or without, and says where they are. Cargo itself sees when
 /// there is nothing to do.
+///
+/// Cargo puts both kinds into the same place. Here each has its own, so that images with
+/// https and without can be made at the same time.
 ///
 /// # Errors
 /// They do not compile.
 pub(crate) fn build(root: &Path, https: Https) -> Result<Programs> {
     let folder = root.join("target/static");
+    // Until the copies are made.
+    let _lock = host::lock(&folder, "build of init and goldring")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(root)
@@ -54,12 +72,24 @@ pub(crate) fn build(root: &Path, https: Https) -> Result<Programs> {
     if !status.success() {
         bail!("init and goldring do not build ({status}); the compiler's messages are above");
     }
-    let folder = folder.join(TARGET).join(PROFILE);
+    let built = folder.join(TARGET).join(PROFILE);
+    let own = folder.join(https.folder());
+    fs::create_dir_all(&own).with_context(|| format!("making {}", own.display()))?;
     Ok(Programs {
-        init: folder.join("init"),
-        agent: folder.join("goldring"),
+        init: keep(&built, &own, "init")?,
+        agent: keep(&built, &own, "goldring")?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+/// Copies a program from the folder `built` to the folder `own`, whole or not at all:
+/// somebody may be running the one of the build before.
+fn keep(built: &Path, own: &Path, name: &str) -> Result<PathBuf> {
+    let (path, new) = (own.join(name), own.join(format!(".{name}.new")));
+    fs::copy(built.join(name), &new)
+        .and_then(|_| fs::rename(&new, &path))
+        .with_context(|| format!("copying {name} to {}", path.display()))?;
+    Ok(path)
 }
 
 /// The compiler's flags. No path of this machine gets into the programs, so two
@@ -99,4 +129,29 @@ fn sysroot() -> Result<PathBuf> {
         .context("asking rustc for its folder")?;
     let text = String::from_utf8(output.stdout).context("a path that is no text")?;
     Ok(PathBuf::from(text.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_are_kept_beside_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = folder.path().join("built");
+        fs::create_dir_all(&built).unwrap();
+        let mut kept = Vec::new();
+        for https in [Https::Without, Https::With] {
+            let own = folder.path().join(https.folder());
+            fs::create_dir_all(&own).unwrap();
+            for text in ["older", https.folder()] {
+                fs::write(built.join("init"), text).unwrap();
+                kept.push((keep(&built, &own, "init").unwrap(), https.folder()));
+            }
+        }
+        for (path, text) in kept {
+            assert_eq!(fs::read_to_string(path).unwrap(), text);
+        }
+        assert!(keep(&built, &built.join("nowhere"), "init").is_err());
+    }
 }

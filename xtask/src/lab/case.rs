@@ -50,7 +50,7 @@ pub(super) struct Row {
 /// A line for each case.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<31} {:<31} {:<23} {:<7} {:<7} {:>7} {:>7}\n",
+        "{:<31} {:<32} {:<23} {:<7} {:<7} {:>7} {:>7}\n",
         "card", "disk controller", "drivers", "boot", "reached", "stage 2", "seconds"
     );
     for row in rows {
@@ -60,7 +60,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{:<31} {:<31} {:<23} {:<7} {reached:<7} {stage2:>7} {:>7.0}",
+            "{:<31} {:<32} {:<23} {:<7} {reached:<7} {stage2:>7} {:>7.0}",
             nic.name,
             disk.name,
             format!("{}, {}", nic.driver, disk.driver),
@@ -145,5 +145,22 @@ mod tests {
             "{text}"
         );
         assert!(lines[3].starts_with("failed: tulip with virtio-blk-pci: no"));
+        let all = cases(
+            &[parse_nics("all").unwrap()],
+            &[parse_disks("all").unwrap()],
+        );
+        let row = |case: &Case| Row {
+            case: *case,
+            stage2: None,
+            seconds: 0.0,
+            reached: Ok("stage2"),
+        };
+        let rows: Vec<Row> = all.iter().map(row).collect();
+        let widths: Vec<usize> = table(&rows)
+            .lines()
+            .map(str::len)
+            .take(rows.len() + 1)
+            .collect();
+        assert!(widths.iter().all(|w| *w == widths[0]), "{widths:?}");
     }
 }

@@ -7,17 +7,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
 use super::network::Network;
 use super::process::{Process, last_lines};
 use crate::host;
+
+/// The socket that QEMU reads the keyboard from.
+const KEYBOARD: &str = "keyboard";
 
 /// A machine that is switched on; dropping it switches it off.
 #[derive(Debug)]
 pub(crate) struct Guest {
     name: String,
     console: PathBuf,
-    keyboard: PathBuf,
+    keyboard: TempDir,
     qemu: Process,
 }
 
@@ -30,6 +34,13 @@ pub(crate) fn engine(accel: &str, memory: u32) -> Vec<String> {
     ["-accel", accel, "-m", &memory.to_string()]
         .map(str::to_owned)
         .to_vec()
+}
+
+/// A folder for a socket, whose name has 107 letters at most (unix(7)). The folder of a
+/// run may be longer than that.
+fn socket_folder() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("goldring-").tempdir();
+    folder.context("making a folder for the console's socket; is TMPDIR one that can be written?")
 }
 
 impl Guest {
@@ -45,7 +56,7 @@ impl Guest {
         let console = run.join(format!("{name}.{boot}.console"));
         // The file must be there before somebody waits for words in it.
         File::create(&console).with_context(|| format!("making {}", console.display()))?;
-        let keyboard = run.join(format!("{name}.keyboard"));
+        let keyboard = socket_folder()?;
         let mut command = network.command("qemu-system-x86_64");
         command
             .args(["-name", name])
@@ -53,7 +64,7 @@ impl Guest {
             .arg("-chardev")
             .arg(format!(
                 "socket,id=console,path={},server=on,wait=off,logfile={}",
-                keyboard.display(),
+                keyboard.path().join(KEYBOARD).display(),
                 console.display()
             ))
             .args(["-serial", "chardev:console"])
@@ -76,8 +87,9 @@ impl Guest {
 
     /// Types a line on the console, as a person at the serial line would.
     pub(super) fn type_line(&self, line: &str) -> Result<()> {
-        let mut stream = UnixStream::connect(&self.keyboard)
-            .with_context(|| format!("reaching {}", self.keyboard.display()))?;
+        let keyboard = self.keyboard.path().join(KEYBOARD);
+        let mut stream = UnixStream::connect(&keyboard)
+            .with_context(|| format!("reaching {}", keyboard.display()))?;
         writeln!(stream, "{line}")?;
         // QEMU takes what was sent before it sees that the line was hung up.
         std::thread::sleep(Duration::from_millis(300));
@@ -130,5 +142,19 @@ impl Guest {
 
     fn last_words(&self) -> String {
         last_lines(&self.console, 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn the_consoles_socket_has_a_short_name() {
+        let folder = socket_folder().unwrap();
+        let socket = folder.path().join(KEYBOARD);
+        let _listener = UnixListener::bind(&socket).unwrap();
+        UnixStream::connect(&socket).unwrap();
     }
 }

@@ -82,14 +82,42 @@ impl Drop for Process {
     }
 }
 
-/// The last `count` lines of a text file, on one line, and where the file is.
+/// The last `count` lines of a text file that say something, on one line, and where the
+/// file is.
 pub(super) fn last_lines(path: &Path, count: usize) -> String {
     let bytes = std::fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text
-        .split(['\n', '\r'])
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let last = lines[lines.len().saturating_sub(count)..].join(" / ");
+    let last = last_news(&String::from_utf8_lossy(&bytes), count);
     format!("{last} (all of it: {})", path.display())
+}
+
+/// A node that gives up says why, and then counts down and lets the kernel reboot: that
+/// end is the same each time.
+fn last_news(text: &str, count: usize) -> String {
+    let is_news = |line: &&str| {
+        let kernel = ["] reboot: ", "] ACPI: PM: "];
+        !line.trim().is_empty()
+            && !line.starts_with("rebooting in ")
+            && !kernel.iter().any(|words| line.contains(words))
+    };
+    let lines: Vec<_> = text.split(['\n', '\r']).filter(is_news).collect();
+    lines[lines.len().saturating_sub(count)..].join(" / ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_not_hidden_by_the_countdown() {
+        let console = "fetching http://s/rescue.clp\r\nhttp://s/rescue.clp: no route (try 5/5, the last)\r\n\
+            rebooting in 2 s\r\n[    9.1] sd 0:0:0:0: stopped\r\nrebooting in 1 s\r\n\r\n\
+            [   10.4] ACPI: PM: Preparing to enter system sleep state S5\r\n\
+            [   10.5] reboot: Restarting system\r\n[   10.6] reboot: machine restart\r\n";
+        assert_eq!(
+            last_news(console, 2),
+            "http://s/rescue.clp: no route (try 5/5, the last) / [    9.1] sd 0:0:0:0: stopped"
+        );
+        assert_eq!(last_news("a\nb\n", 8), "a / b");
+        assert_eq!(last_news("", 8), "");
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use goldring_vm_tests::{workspace, xtask};
 use libtest_mimic::Trial;
 
@@ -22,6 +22,19 @@ pub(crate) fn images() -> Result<PathBuf> {
     })
     .clone()
     .map_err(|error| anyhow!("making the images: {error}"))
+}
+
+/// Images with https whose nodes trust `ca`, made when they are asked for: one story needs
+/// them. The low levels, since a boot is all that they are for.
+pub(crate) fn images_with_ca(ca: &Path) -> Result<PathBuf> {
+    let out = workspace().join("target/images-https");
+    let text = |path: &Path| path.to_str().map(str::to_owned);
+    let (Some(ca), Some(folder)) = (text(ca), text(&out)) else {
+        bail!("the workspace has an odd name");
+    };
+    xtask(&["image", "--compress", "fast", "--ca", &ca, "--out", &folder])
+        .context("making the images with https")?;
+    Ok(out)
 }
 
 /// The lab's golden disk, made on first use, so that no two trials make it at once; or the

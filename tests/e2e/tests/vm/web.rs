@@ -1,4 +1,4 @@
-//! Stage 2 from web and FTP servers that are not ours.
+//! Stage 2 from web and FTP servers that are not ours, and by https.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 use goldring_host_tests::net::run;
 use goldring_vm_tests::guest::{Guest, Machine};
 use goldring_vm_tests::room::{Room, SERVER};
+use goldring_vm_tests::workspace;
 use libtest_mimic::Trial;
 
-use crate::images::images;
+use crate::images::{images, images_with_ca};
 use crate::stage1::LIMIT;
 use crate::{no_lab, trial};
 
@@ -20,14 +21,20 @@ const MANUAL: &str = "initrd=images/all.rdz ramdisk_size=64000 vga=788 \
      root=/dev/ram3 rescue rw";
 const RUNNING: &str = "goldring: stage 2 running";
 
+/// A CA, and a certificate of the room's server that it signed; see `make.sh` there.
+const CERTIFICATES: &str = "crates/transfer/tests/remote/certificates";
+/// A public key; nobody has the other half.
+const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIDNDmi7DT+PrmGWRmacMYjlHnShUSwSBL6XWJMjecX4P";
+
 pub(crate) fn trials() -> Vec<Trial> {
     type Story = (&'static str, fn() -> Result<()>);
-    let stories: [Story; 2] = [
+    let stories: [Story; 3] = [
         (
             "web::nginx_dies_in_the_middle_and_the_rest_is_fetched",
             nginx,
         ),
         ("web::vsftpd_knows_everybody_and_one_user", vsftpd),
+        ("web::an_image_with_a_ca_comes_up_by_https_alone", https),
     ];
     stories
         .map(|(name, story)| trial(name, no_lab().or_else(no_servers), story))
@@ -44,8 +51,9 @@ fn no_servers() -> Option<&'static str> {
         .then_some("needs nginx and vsftpd; as root, cargo xtask test installs them")
 }
 
-/// A room for so many nodes, and a folder in it that has the image as the manual says.
-fn room(nodes: usize) -> Result<(Room, PathBuf)> {
+/// A room for so many nodes, and a folder in it that has stage 2 of `images` as the manual
+/// says.
+fn room(nodes: usize, images: &Path) -> Result<(Room, PathBuf)> {
     let mut room = Room::new(nodes)?;
     room.dnsmasq("")?;
     let folder = room.folder().join("www");
@@ -53,7 +61,7 @@ fn room(nodes: usize) -> Result<(Room, PathBuf)> {
     fs::create_dir_all(&place)?;
     // The servers' own users come in from outside.
     run("chmod", &["755", &room.folder().to_string_lossy()])?;
-    fs::copy(images()?.join("rescue.clp"), place.join("rescue.clp"))?;
+    fs::copy(images.join("rescue.clp"), place.join("rescue.clp"))?;
     Ok((room, folder))
 }
 
@@ -63,24 +71,29 @@ fn node(room: &Room, number: usize, words: &str) -> Result<Guest> {
         .start()
 }
 
-/// The manual's entry; nginx loses its worker while the file is on its way.
-fn nginx() -> Result<()> {
-    let (mut room, www) = room(1)?;
-    let folder = room.folder().to_owned();
-    let config = folder.join("nginx.conf");
+/// nginx with one worker, serving `www`; `listen` says where and how.
+fn start_nginx(room: &mut Room, www: &Path, listen: &str) -> Result<()> {
+    let config = room.folder().join("nginx.conf");
     let text = "daemon off; user root; worker_processes 1; pid FOLDER/nginx.pid; \
         error_log stderr notice; events {} http { access_log FOLDER/access.log; \
         client_body_temp_path FOLDER/b; proxy_temp_path FOLDER/p; fastcgi_temp_path FOLDER/f; \
         uwsgi_temp_path FOLDER/u; scgi_temp_path FOLDER/s; \
-        server { listen SERVER:80; root WWW; limit_rate 6m; } }\n";
+        server { LISTEN; root WWW; limit_rate 6m; } }\n";
     let text = text
-        .replace("FOLDER", &folder.to_string_lossy())
-        .replace("SERVER", SERVER)
+        .replace("FOLDER", &room.folder().to_string_lossy())
+        .replace("LISTEN", listen)
         .replace("WWW", &www.to_string_lossy());
     fs::write(&config, text)?;
     let mut nginx = room.command("nginx");
     nginx.arg("-c").arg(&config).args(["-e", "stderr"]);
-    room.serve("nginx", nginx, Some("start worker process "))?;
+    room.serve("nginx", nginx, Some("start worker process "))
+}
+
+/// The manual's entry; nginx loses its worker while the file is on its way.
+fn nginx() -> Result<()> {
+    let (mut room, www) = room(1, &images()?)?;
+    let folder = room.folder().to_owned();
+    start_nginx(&mut room, &www, &format!("listen {SERVER}:80"))?;
 
     let mut guest = node(&room, 1, MANUAL)?;
     guest.expect(
@@ -116,7 +129,7 @@ fn kill_worker(folder: &Path) -> Result<()> {
 
 /// One node comes as nobody in particular, the other as a user with a password.
 fn vsftpd() -> Result<()> {
-    let (mut room, www) = room(2)?;
+    let (mut room, www) = room(2, &images()?)?;
     let folder = room.folder().to_owned();
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     fs::create_dir_all(folder.join("empty"))?;
@@ -164,5 +177,50 @@ fn vsftpd() -> Result<()> {
     for who in ["[ftp] OK LOGIN", "[node] OK LOGIN", "EPSV"] {
         ensure!(log.contains(who), "no {who:?} in:\n{log}");
     }
+    Ok(())
+}
+
+/// The server has https and nothing else, and a certificate that the images' CA signed.
+/// Stage 2 comes that way, and so does the key that the agent fetches. A node whose clock
+/// ran out of battery says what is wrong.
+fn https() -> Result<()> {
+    let certificates = workspace().join(CERTIFICATES);
+    let images = images_with_ca(&certificates.join("ca.pem"))?;
+    let (mut room, www) = room(2, &images)?;
+    let folder = room.folder().to_owned();
+    fs::write(www.join("key.pub"), format!("ssh-ed25519 {KEY} somebody\n"))?;
+    let file = |name: &str| certificates.join(name).display().to_string();
+    let listen = format!(
+        "listen {SERVER}:443 ssl; ssl_certificate {}; ssl_certificate_key {}",
+        file("good.pem"),
+        file("server.key")
+    );
+    start_nginx(&mut room, &www, &listen)?;
+
+    let words = format!(
+        "automatic=method:http,interface:auto,network:dhcp,server:https://{SERVER},directory:/cs4 \
+         rescue ssh_key=https://{SERVER}/key.pub"
+    );
+    let node = |number| Machine::new(&images, &words).in_room(&room, number);
+    let mut guest = node(1).start()?;
+    let mut old = node(2).arguments(["-rtc", "base=2000-02-29"]).start()?;
+    guest.expect(
+        "fetching https://10.0.1.253/cs4/install/stage2/rescue.clp",
+        LIMIT,
+    )?;
+    guest.expect(RUNNING, LIMIT)?;
+    guest.expect("ssh: ssh root@10.0.1.", LIMIT)?;
+    ensure!(!guest.console().contains("try 2/"), "{}", guest.console());
+    let log = fs::read_to_string(folder.join("access.log"))?;
+    for path in ["/cs4/install/stage2/rescue.clp", "/key.pub"] {
+        let request = format!("\"GET {path} HTTP/1.1\" 200 ");
+        ensure!(log.contains(&request), "no {request:?} in:\n{log}");
+    }
+    old.expect(
+        "the server's certificate is valid from 2020-01-01 on, but this node's clock says \
+         2000-02-29; set the node's clock",
+        LIMIT,
+    )?;
+    ensure!(!old.console().contains(RUNNING), "{}", old.console());
     Ok(())
 }
