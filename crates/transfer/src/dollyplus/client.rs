@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use goldring_wire::dollyplus::cook::Cook;
 use goldring_wire::dollyplus::own::{Kind, Plan, Verdict, Verdicts};
 use goldring_wire::dollyplus::packet::{Command, Entry, last_finished};
+use goldring_wire::dollyplus::ring::Ring;
 use goldring_wire::dollyplus::window::Limits;
 
 use super::bank::Bank;
@@ -16,7 +17,7 @@ use super::chunk::Codec;
 use super::desk::{Answer, Desk};
 use super::inward::Inward;
 use super::join::{self, Callers, Member, What};
-use super::link::{Trouble, addresses_of, ask, at_most};
+use super::link::{Link, Trouble, addresses_of, ask, at_most};
 use super::onward::{Mode, Onward};
 use super::report::{Event, Reporter};
 use super::seat::Seat;
@@ -211,16 +212,7 @@ impl Client<'_> {
         let outputs: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
         report.event(Event::Files(entries(&what)));
         let bank = Arc::new(Bank::new(limits, true, 0));
-        self.seat.take(&bank);
-        // A name service that is slow must not stop the ring.
-        let (seat, hosts) = (Arc::clone(self.seat), ring.hosts().to_vec());
-        thread::spawn(move || {
-            let names: Vec<String> = hosts.into_iter().map(|host| host.name).collect();
-            seat.allow(addresses_of(&names));
-        });
-        self.seat
-            .fed_by(&up)
-            .map_err(|trouble| PlusError::Ring(trouble.to_string()))?;
+        self.sit_down(&ring, &bank, &up)?;
         let (me, server) = (ring.name().to_owned(), ring.server().to_owned());
         let outcome = Outcome::default();
         let inward = Inward {
@@ -249,12 +241,54 @@ impl Client<'_> {
             told: None,
         };
         let mut clock = Clock::new(total, mode == Mode::Own);
-        let (taken, last) = thread::scope(|scope| {
+        let (taken, last) = self.work((inward, up, onward, slots), &mut clock, report);
+        if mode == Mode::Old && last && taken.is_ok() {
+            // An old golden node that has left already does not mind.
+            let _ = ask(&server, &Command::Stop(last_finished(&me)));
+        }
+        let done = Done {
+            bytes: bank.level().stored,
+            elapsed: clock.elapsed(),
+            checked: mode == Mode::Own,
+            outputs,
+            dry,
+        };
+        match (taken, outcome.get()) {
+            (Ok(()), _) if dry => Ok(done),
+            (_, Some(Verdict::Failed(why))) => Err(PlusError::Here(why)),
+            (_, Some(_)) => Ok(done),
+            (Err(why), None) => Err(PlusError::Ring(why)),
+            (Ok(()), None) => Err(PlusError::Ring("the data ended too early".to_owned())),
+        }
+    }
+
+    /// From now on the desk knows what this client is doing, and who may call it.
+    fn sit_down(&self, ring: &Ring, bank: &Arc<Bank>, up: &Link) -> Result<(), PlusError> {
+        self.seat.take(bank);
+        // A name service that is slow must not stop the ring.
+        let (seat, hosts) = (Arc::clone(self.seat), ring.hosts().to_vec());
+        thread::spawn(move || {
+            let names: Vec<String> = hosts.into_iter().map(|host| host.name).collect();
+            seat.allow(addresses_of(&names));
+        });
+        let fed = self.seat.fed_by(up);
+        fed.map_err(|trouble| PlusError::Ring(trouble.to_string()))
+    }
+
+    /// Takes, sends on and writes at the same time, until all three are through. Gives how
+    /// the taking ended, and whether this client was the last one.
+    fn work(
+        &self,
+        (inward, up, onward, slots): (Inward<'_>, Link, Onward<'_>, Vec<Slot>),
+        clock: &mut Clock,
+        report: &mut dyn Reporter,
+    ) -> (Result<(), String>, bool) {
+        let (bank, outcome) = (inward.bank, inward.outcome);
+        let ended = thread::scope(|scope| {
             let (codec, events) = (self.options.codec, self.events.clone());
-            let (bank, outcome) = (&bank, &outcome);
             let writer = scope.spawn(move || store::run(bank, slots, codec, outcome, &events));
             let sender = scope.spawn(|| onward.run());
-            let reader = scope.spawn(|| {
+            let reader = scope.spawn(move || {
                 let taken = inward.run(up);
                 if taken.is_err() {
                     // What is here still goes on.
@@ -272,26 +306,7 @@ impl Client<'_> {
             (reader.join().unwrap_or_else(|_| crashed()), last)
         });
         self.heard.try_iter().for_each(|event| report.event(event));
-        if mode == Mode::Old && last && taken.is_ok() {
-            // An old golden node that has left already does not mind.
-            let _ = ask(&server, &Command::Stop(last_finished(&me)));
-        }
-        let done = Done {
-            bytes: bank.level().stored,
-            elapsed: clock.elapsed(),
-            checked: mode == Mode::Own,
-            outputs,
-            dry,
-        };
-        match (taken, outcome.get()) {
-            (Ok(()), _) if dry => Ok(done),
-            (_, Some(Verdict::Complete { .. })) => Ok(done),
-            (_, Some(Verdict::Failed(why))) if !why.ends_with("its end") => {
-                Err(PlusError::Here(why))
-            }
-            (Err(why), _) => Err(PlusError::Ring(why)),
-            (Ok(()), _) => Err(PlusError::Ring("the data ended too early".to_owned())),
-        }
+        ended
     }
 }
 

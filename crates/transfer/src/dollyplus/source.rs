@@ -7,7 +7,7 @@ use goldring_wire::dollyplus::cook::Cook;
 use goldring_wire::dollyplus::own::{self, Encoding};
 
 use super::bank::Bank;
-use super::chunk::{Bytes, Chunk, Codec, Digest, Item, Packer, Pool};
+use super::chunk::{Chunk, Codec, Digest, Item, Packer, Pool};
 use super::onward::Mode;
 
 /// How often a block that cannot be read is tried again.
@@ -141,33 +141,15 @@ impl Reading<'_> {
                 payload: 0,
                 checksum: 0,
             };
-            let length = match self.hole(input.as_mut(), offset, want) {
-                true => {
-                    about.length = u32::try_from(want).unwrap_or(u32::MAX);
-                    self.bank.put(Item::Chunk(packer.hole(about)));
-                    input
-                        .go_to(offset + want as u64)
-                        .map_err(|error| failed("reading", error))?;
-                    want
-                }
-                false => {
-                    let mut data = self.pool.take(self.size());
-                    let length = fill(input.as_mut(), data.as_mut(want), offset)
-                        .map_err(|error| failed("reading", error))?;
-                    if length < want && file.size.is_some() {
-                        return Err(Stop::Failed(format!(
-                            "{} became shorter while it was read: it ends after {} bytes",
-                            file.input,
-                            offset + length as u64
-                        )));
-                    }
-                    about.length = u32::try_from(length).unwrap_or(u32::MAX);
-                    about.last = length < self.size();
-                    let in_file = u32::try_from(offset / self.size() as u64).unwrap_or(u32::MAX);
-                    let chunk = self.chunk(packer, about, in_file, data);
-                    self.bank.put(Item::Chunk(chunk));
-                    length
-                }
+            let length = if self.hole(input.as_mut(), offset, want) {
+                about.length = u32::try_from(want).unwrap_or(u32::MAX);
+                self.bank.put(Item::Chunk(packer.hole(about)));
+                let behind = input.go_to(offset + want as u64);
+                behind.map_err(|error| failed("reading", error))?;
+                want
+            } else {
+                let read = self.data(packer, about, input.as_mut(), (want, file.size.is_some()));
+                read.map_err(|error| failed("reading", error))?
             };
             *sequence += 1;
             offset += length as u64;
@@ -177,20 +159,38 @@ impl Reading<'_> {
         }
     }
 
-    fn chunk(
+    /// Reads a chunk and puts it into the bank; its length.
+    fn data(
         &self,
         packer: &mut Packer,
         mut about: own::Chunk,
-        in_file: u32,
-        data: Bytes,
-    ) -> Chunk {
-        match self.mode {
+        input: &mut dyn Input,
+        (want, sized): (usize, bool),
+    ) -> io::Result<usize> {
+        let mut data = self.pool.take(self.size());
+        let length = fill(input, data.as_mut(want), about.offset)?;
+        if sized && length < want {
+            let end = about.offset + length as u64;
+            return Err(io::Error::other(format!(
+                "it became shorter meanwhile, it ends after {end} bytes; clone it while nobody changes it"
+            )));
+        }
+        about.length = u32::try_from(length).unwrap_or(u32::MAX);
+        about.last = length < self.size();
+        let chunk = match self.mode {
             Mode::Own => packer.pack(about, data, self.bank.level().unsent),
             Mode::Old => {
                 about.payload = about.length;
-                Chunk::new(about, in_file, Some(data))
+                let in_file = about.offset / self.size() as u64;
+                Chunk::new(
+                    about,
+                    u32::try_from(in_file).unwrap_or(u32::MAX),
+                    Some(data),
+                )
             }
-        }
+        };
+        self.bank.put(Item::Chunk(chunk));
+        Ok(length)
     }
 
     /// Whether the whole next chunk is a hole. The last one is always read.

@@ -21,6 +21,8 @@ pub(crate) const STORIES: &[Story] = &[
     ("dolly_plus_a_pulled_cable", unplugged),
     ("dolly_plus_a_thawed_computer_gets_the_rest", thawed),
     ("dolly_plus_a_computer_that_is_started_again", restarted),
+    ("dolly_plus_the_only_client_is_started_again", only_one),
+    ("dolly_plus_the_input_becomes_shorter", shorter),
     ("dolly_plus_a_slow_computer", slow),
     ("dolly_plus_a_full_disk_is_its_own_trouble", full),
     ("dolly_plus_the_golden_node_is_killed", golden_killed),
@@ -130,6 +132,31 @@ fn restarted(goldring: &Path) -> Result<()> {
         said.contains("n3               verified, later than the others"),
         "{said}"
     );
+    Ok(())
+}
+
+fn only_one(goldring: &Path) -> Result<()> {
+    let (ring, mut programs) = moving(goldring, 1, &["--late", "60"])?;
+    programs[1].signal(Signal::KILL)?;
+    programs[0].expect("for n1 to come back", LONG)?;
+    programs[1] = ring.start_plus(1, &[])?;
+    others_have_all(&ring, &mut programs, &[])
+}
+
+fn shorter(goldring: &Path) -> Result<()> {
+    let (ring, mut programs) = moving(goldring, 2, &["--late", "0"])?;
+    let input = fs::OpenOptions::new()
+        .write(true)
+        .open(ring.home(0).join("in"))?;
+    input.set_len((SIZE / 2) as u64)?;
+    programs[0].ends_with(1, LONG)?;
+    let said = programs[0].said();
+    ensure!(said.contains("it became shorter meanwhile"), "{said}");
+    for program in &mut programs[1..] {
+        program.ends_with(1, LONG)?;
+        let said = program.said();
+        ensure!(said.contains("n0 gave up: reading in failed"), "{said}");
+    }
     Ok(())
 }
 

@@ -48,6 +48,9 @@ struct Flight<'a> {
     members: &'a [String],
     verdicts: Verdicts,
     returned: Receiver<Verdicts>,
+    /// The threads that look around are to end.
+    over: &'a AtomicBool,
+    clock: Clock,
 }
 
 /// Sends, and collects the verdicts.
@@ -80,32 +83,10 @@ pub(super) fn run(
         Mode::Own => Limits::OWN,
     };
     let bank = Bank::new(limits, false, first);
-    let timing = server.options.timing;
     let (verdict, returned) = mpsc::channel();
     let over = AtomicBool::new(false);
-    let onward = Onward {
-        ring,
-        next,
-        link: Some(down),
-        bank: &bank,
-        mode,
-        timing,
-        events: server.events.clone(),
-        file: None,
-        missed: 0,
-        told: None,
-    };
-    let reading = Reading {
-        bank: &bank,
-        pool: &server.pool,
-        mode,
-        codec,
-        first,
-    };
     let total: Option<u64> = server.files.iter().map(|file| file.size).sum();
     let skipped = first * goldring_wire::dollyplus::own::CHUNK as u64;
-    let total = total.map(|total| total.saturating_sub(skipped));
-    let mut clock = Clock::new(total, mode == Mode::Own);
     let mut flight = Flight {
         server,
         bank: &bank,
@@ -113,47 +94,54 @@ pub(super) fn run(
         members: &members,
         verdicts: Verdicts::default(),
         returned,
+        over: &over,
+        clock: Clock::new(
+            total.map(|total| total.saturating_sub(skipped)),
+            mode == Mode::Own,
+        ),
     };
-    let start = Instant::now();
-    clock.start(report);
-    let result = thread::scope(|scope| {
-        let returns = Returns {
+    let threads = Threads {
+        onward: Onward {
+            ring,
+            next,
+            link: Some(down),
+            bank: &bank,
+            mode,
+            timing: server.options.timing,
+            events: server.events.clone(),
+            file: None,
+            missed: 0,
+            told: None,
+        },
+        reading: Reading {
+            bank: &bank,
+            pool: &server.pool,
+            mode,
+            codec,
+            first,
+        },
+        returns: Returns {
             listener: server.listener,
-            timing,
+            timing: server.options.timing,
             members: &members,
             over: &over,
-        };
-        scope.spawn(move || returns.run(back, &verdict));
-        if mode == Mode::Own {
-            let (members, over, events) = (&members, &over, server.events.clone());
-            scope.spawn(move || poll(members, over, &events));
-        }
-        let sender = scope.spawn(|| onward.run());
-        let files = server.files;
-        let reader = scope.spawn(move || reading.run(files));
-        let digest = flight.watch(&reader, &mut clock, report);
-        let digest = digest.and_then(|()| match reader.join() {
-            Ok(Ok(digest)) => Ok(digest),
-            Ok(Err(Stop::Failed(why))) => Err(why),
-            Ok(Err(Stop::Stopped)) => Err("stopped".to_owned()),
-            Err(_) => Err("the reading thread crashed".to_owned()),
-        });
-        let reading = start.elapsed();
-        let ended = match &digest {
-            Ok(_) => flight.end(&mut clock, report),
-            Err(why) => flight.abort(why),
-        };
-        bank.close();
-        while !sender.is_finished() {
-            flight.listen(report);
-            thread::sleep(LOOK);
-        }
-        over.store(true, Ordering::Release);
-        ended.and(digest).map(|digest| (digest, reading))
-    });
-    flight.listen(report);
-    let (digest, reading) = result.map_err(PlusError::Here)?;
-    Ok(flight.round(&digest, (wanted.is_none(), reading), &clock))
+        },
+        back,
+        verdict,
+    };
+    let ended = flight.fly(threads, report);
+    let (digest, reading) = ended.map_err(PlusError::Here)?;
+    Ok(flight.round(digest.as_ref(), (wanted.is_none(), reading)))
+}
+
+/// What works beside the main thread.
+struct Threads<'a> {
+    onward: Onward<'a>,
+    reading: Reading<'a>,
+    returns: Returns<'a>,
+    /// From the last client, as the ring was built.
+    back: Option<Link>,
+    verdict: Sender<Verdicts>,
 }
 
 /// Nothing is written: the ring says farewell.
@@ -179,7 +167,59 @@ fn dry(mut down: Link, verdicts: Verdicts) -> Round {
     }
 }
 
-impl Flight<'_> {
+impl<'a> Flight<'a> {
+    /// Sends everything and hears everybody. Gives the digest, unless nobody is left, and
+    /// the time that reading took; the error is the golden node's own.
+    fn fly(
+        &mut self,
+        threads: Threads<'a>,
+        report: &mut dyn Reporter,
+    ) -> Result<(Option<Digest>, Duration), String> {
+        let start = Instant::now();
+        self.clock.start(report);
+        let Threads {
+            onward,
+            reading,
+            returns,
+            back,
+            verdict,
+        } = threads;
+        let (bank, members, over) = (self.bank, self.members, self.over);
+        let ended = thread::scope(|scope| {
+            scope.spawn(move || returns.run(back, &verdict));
+            if self.mode == Mode::Own {
+                let events = self.server.events.clone();
+                scope.spawn(move || poll(members, over, &events));
+            }
+            let sender = scope.spawn(|| onward.run());
+            let files = self.server.files;
+            let reader = scope.spawn(move || reading.run(files));
+            self.watch(&reader, report);
+            let digest = match reader.join() {
+                Ok(Ok(digest)) => Ok(Some(digest)),
+                Ok(Err(Stop::Failed(why))) => Err(why),
+                Ok(Err(Stop::Stopped)) => Ok(None),
+                Err(_) => Err("the reading thread crashed".to_owned()),
+            };
+            let reading = start.elapsed();
+            match &digest {
+                Ok(Some(_)) => self.end(report),
+                Ok(None) => {}
+                Err(why) if self.mode == Mode::Own => bank.put(Item::Abort(why.clone())),
+                Err(_) => {}
+            }
+            bank.close();
+            while !sender.is_finished() {
+                self.listen(report);
+                thread::sleep(LOOK);
+            }
+            over.store(true, Ordering::Release);
+            digest.map(|digest| (digest, reading))
+        });
+        self.listen(report);
+        ended
+    }
+
     /// Passes events on, and notes who was left out.
     fn listen(&mut self, report: &mut dyn Reporter) {
         for event in self.server.heard.try_iter() {
@@ -206,28 +246,27 @@ impl Flight<'_> {
         self.members.iter().filter(missing).count()
     }
 
-    /// Until everything is read.
-    fn watch<T>(
-        &mut self,
-        reader: &thread::ScopedJoinHandle<'_, T>,
-        clock: &mut Clock,
-        report: &mut dyn Reporter,
-    ) -> Result<(), String> {
+    /// Until everything is read, or nobody is left to send it to.
+    fn watch<T>(&mut self, reader: &thread::ScopedJoinHandle<'_, T>, report: &mut dyn Reporter) {
         while !reader.is_finished() {
             thread::sleep(LOOK);
             self.listen(report);
-            let level = self.bank.level();
-            clock.look(level.received, level.sent, report);
+            self.look(report);
             if self.awaited() == 0 {
+                report.event(Event::Note("no client is left".to_owned()));
                 self.bank.stop();
-                return Err("no client is left; look at their screens, then start again".to_owned());
+                return;
             }
         }
-        Ok(())
+    }
+
+    fn look(&mut self, report: &mut dyn Reporter) {
+        let level = self.bank.level();
+        self.clock.look(level.received, level.sent, report);
     }
 
     /// Everything is read: until everybody has said something, or is lost.
-    fn end(&mut self, clock: &mut Clock, report: &mut dyn Reporter) -> Result<(), String> {
+    fn end(&mut self, report: &mut dyn Reporter) {
         if self.mode == Mode::Own {
             self.bank.put(Item::End);
             self.bank.put(Item::Verdicts(Verdicts::default()));
@@ -237,17 +276,13 @@ impl Flight<'_> {
         let mut deadline = None;
         loop {
             self.listen(report);
-            let level = self.bank.level();
-            clock.look(level.received, level.sent, report);
-            let finished = match self.mode {
-                Mode::Own => self.awaited() == 0,
-                Mode::Old => self.server.counter.is_finished() || self.awaited() == 0,
-            };
-            if finished {
+            self.look(report);
+            let said = self.mode == Mode::Old && self.server.counter.is_finished();
+            if said || self.awaited() == 0 {
                 break;
             }
             // The last bytes are in nobody's hands before they are sent.
-            if level.unsent == 0 {
+            if self.bank.level().unsent == 0 {
                 let finish = self.server.options.timing.finish;
                 let at = *deadline.get_or_insert_with(|| Instant::now() + finish);
                 if Instant::now() >= at {
@@ -259,19 +294,12 @@ impl Flight<'_> {
         if self.mode == Mode::Own {
             self.bank.put(Item::Bye);
         }
-        Ok(())
     }
 
-    fn abort(&mut self, why: &str) -> Result<(), String> {
-        if self.mode == Mode::Own && !self.bank.is_stopped() {
-            self.bank.put(Item::Abort(why.to_owned()));
-        }
-        Err(why.to_owned())
-    }
-
-    fn round(self, digest: &Digest, (whole, reading): (bool, Duration), clock: &Clock) -> Round {
+    /// What became of everybody. `whole`: in a ring from the beginning.
+    fn round(self, digest: Option<&Digest>, (whole, reading): (bool, Duration)) -> Round {
         let own = self.mode == Mode::Own;
-        let digest = (own && whole).then(|| digest.hex());
+        let digest = digest.filter(|_| own && whole).map(Digest::hex);
         let finished = self.server.counter.is_finished();
         let fates = self.members.iter().map(|name| {
             let lost = || {
@@ -296,7 +324,7 @@ impl Flight<'_> {
             fates: fates.collect(),
             verdicts: self.verdicts.0.clone(),
             bytes: self.bank.level().received,
-            elapsed: clock.elapsed(),
+            elapsed: self.clock.elapsed(),
             reading,
             digest,
         }
