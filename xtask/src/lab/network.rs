@@ -55,6 +55,15 @@ impl Network {
         command
     }
 
+    /// From now on at most `frames` full frames of a TCP connection are on their way from
+    /// the server to node `number`, counted from 1.
+    pub(super) fn hold_back(&self, number: usize, frames: u8) -> Result<()> {
+        let (node, frames) = (node_address(number), frames.to_string());
+        let window = ["dev", BRIDGE, "cwnd", "lock", &frames];
+        self.ip(&[&["route", "replace", &node], &window[..]].concat())?;
+        Ok(())
+    }
+
     fn ip(&self, arguments: &[&str]) -> Result<String> {
         ip(&[&["-n", &self.name], arguments].concat())
     }

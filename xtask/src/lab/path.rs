@@ -50,6 +50,11 @@ impl<'a> Lab<'a> {
     ) -> Result<Self> {
         std::fs::create_dir_all(&run).with_context(|| format!("making {}", run.display()))?;
         let network = Network::new(usize::from(nodes))?;
+        if let Some(frames) = case.nic.frames {
+            for number in 1..=usize::from(nodes) {
+                network.hold_back(number, frames)?;
+            }
+        }
         let label = match options.until {
             Until::Stage2 => Label::Rescue,
             Until::Clone | Until::Login => Label::HttpDolly,
