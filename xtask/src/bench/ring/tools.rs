@@ -21,6 +21,10 @@ const UDP_PORT: u16 = 9000;
 /// the link's limit.
 const UDP_SHARE: u32 = 90;
 
+/// Blocks and memory with which mbuffer was the fastest here; with its own 4 MiB and two
+/// hundredths of the memory it takes twice as long.
+const MBUFFER: [&str; 6] = ["mbuffer", "-q", "-s", "1M", "-m", "64M"];
+
 /// A way to bring a file to all hosts.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tool {
@@ -161,10 +165,11 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn mbuffer(host: usize, next: Option<String>) -> Vec<String> {
-    let mut line = match host {
-        0 => words(&["mbuffer", "-q", "-i", INPUT]),
-        _ => words(&["mbuffer", "-q", "-I", &PORT.to_string(), "-f", "-o", OUTPUT]),
-    };
+    let mut line = words(&MBUFFER);
+    line.extend(match host {
+        0 => words(&["-i", INPUT]),
+        _ => words(&["-I", &PORT.to_string(), "-f", "-o", OUTPUT]),
+    });
     if let Some(next) = next {
         line.extend(["-O".to_owned(), format!("{next}:{PORT}")]);
     }
@@ -226,9 +231,17 @@ mod tests {
             (Tool::Plain, 0, "goldring dollyS --plain -v -f ring.cfg"),
             (Tool::Plus, 0, "goldring dollyS -v -f ring.cfg"),
             (Tool::Plus, 2, "goldring dollyC -v"),
-            (Tool::Mbuffer, 0, "mbuffer -q -i in -O n1:9998"),
-            (Tool::Mbuffer, 1, "mbuffer -q -I 9998 -f -o out -O n2:9998"),
-            (Tool::Mbuffer, 2, "mbuffer -q -I 9998 -f -o out"),
+            (Tool::Mbuffer, 0, "mbuffer -q -s 1M -m 64M -i in -O n1:9998"),
+            (
+                Tool::Mbuffer,
+                1,
+                "mbuffer -q -s 1M -m 64M -I 9998 -f -o out -O n2:9998",
+            ),
+            (
+                Tool::Mbuffer,
+                2,
+                "mbuffer -q -s 1M -m 64M -I 9998 -f -o out",
+            ),
             (Tool::Nc, 0, "sh -c exec nc.openbsd -N n1 9998 < in"),
             (
                 Tool::Nc,
