@@ -12,6 +12,7 @@ use goldring_contract::Root;
 use goldring_contract::limits::DOLLY_ACK_WAIT;
 use goldring_disk::source::Source;
 use goldring_transfer::dolly::server::{self, Options};
+use goldring_transfer::dolly::whole::Whole;
 use goldring_transfer::dolly::{self, Summary};
 use goldring_wire::dolly::config::{Config, Payload, Text};
 use goldring_wire::dolly::identity::Own;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     // Before the clone: a wrong path must not turn an hour's good work into a failure.
     let log = args.log.as_deref().map(open_log).transpose()?;
-    let options = options(args, &config, text, (input.path.clone(), source));
+    let options = options(args, &config, text, (input.path.clone(), source))?;
     let summary = server::serve(options, &mut screen)?;
     screen.summary(
         &format!("{} clones are complete", config.clients.len()),
@@ -102,9 +103,14 @@ fn is_local(name: &str, own: &Own) -> bool {
     addresses.map(|address| address.ip()).any(local)
 }
 
-fn options(args: &Args, config: &Config, text: Text, input: (String, Source)) -> Options {
+fn options(
+    args: &Args,
+    config: &Config,
+    text: Text,
+    input: (String, Source),
+) -> anyhow::Result<Options> {
     let (input_name, source) = input;
-    Options {
+    Ok(Options {
         talk: Setup {
             children: topology::of_server(config.clients.len(), config.fanout).len(),
             clients: config.clients.clone(),
@@ -113,10 +119,24 @@ fn options(args: &Args, config: &Config, text: Text, input: (String, Source)) ->
             give_up: args.alarm.map(Duration::from_secs),
             count_wait: DOLLY_ACK_WAIT,
         },
+        whole: whole(&source).with_context(|| format!("opening {input_name} again"))?,
         input: Box::new(source),
         input_name,
         stall: args.stall(),
-    }
+    })
+}
+
+/// A file or disk, of which parts can be sent without reading them; nothing for a pipe.
+fn whole(source: &Source) -> std::io::Result<Option<Whole>> {
+    let Some(size) = source.size else {
+        return Ok(None);
+    };
+    let mut looks = source.try_clone()?;
+    Ok(Some(Whole {
+        file: source.file()?,
+        size,
+        hole_at: Box::new(move |offset| looks.hole_at(offset)),
+    }))
 }
 
 /// What would happen.

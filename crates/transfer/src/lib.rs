@@ -5,5 +5,7 @@ pub mod digest;
 pub mod dolly;
 pub mod dollyplus;
 pub mod fetch;
+mod pool;
 pub mod pump;
+pub mod range;
 pub mod remote;

@@ -1,6 +1,7 @@
 //! Data on its way: the reading thread, the pump and the watch as one thing, for the
 //! golden node and the others alike.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use goldring_wire::dolly::Failure;
 use super::GRACE;
 use super::intake::{self, Gate, IntakeError};
 use super::watch::{Culprit, Patience, Watch};
+use super::whole::{self, Whole};
 use crate::pump::{Lane, LaneState, Pump, Sink, Status};
+use crate::range::{self, RangeError};
 
 /// Buffers of one pump: enough to even out a disk that pauses.
 const BUFFERS: usize = 24;
@@ -24,6 +27,20 @@ pub(super) enum Blame {
     Here(String),
     /// Somebody else.
     Neighbour(Failure),
+}
+
+/// Where data comes from.
+pub(super) enum Origin {
+    /// Something that is read.
+    Stream(Box<dyn Read + Send>),
+    /// A file of which parts are handed on.
+    Whole(Whole),
+}
+
+impl From<Box<dyn Read + Send>> for Origin {
+    fn from(source: Box<dyn Read + Send>) -> Self {
+        Self::Stream(source)
+    }
 }
 
 /// Data on its way.
@@ -49,7 +66,7 @@ impl Flowing {
     /// Starts the threads; for `caution` see [`intake::run`].
     pub(super) fn start(
         lanes: Vec<Lane>,
-        mut source: Box<dyn Read + Send>,
+        origin: impl Into<Origin>,
         stall: (Duration, Patience),
         caution: Option<Duration>,
     ) -> Result<Self, Failure> {
@@ -58,9 +75,15 @@ impl Flowing {
         let (pump, feeder) = Pump::start(lanes, BUFFERS).map_err(failed)?;
         let gate = Arc::new(Gate::new());
         let shared = Arc::clone(&gate);
+        let origin = origin.into();
         let reader = thread::Builder::new()
             .name("read".to_owned())
-            .spawn(move || intake::run(source.as_mut(), feeder, &shared, caution))
+            .spawn(move || match origin {
+                Origin::Stream(mut source) => {
+                    intake::run(source.as_mut(), feeder, &shared, caution)
+                }
+                Origin::Whole(whole) => whole::run(whole, feeder, &shared),
+            })
             .map_err(failed)?;
         Ok(Self {
             gate,
@@ -127,8 +150,12 @@ impl Flowing {
 
     fn look_at_lanes(&mut self, status: &Status, now: Instant) -> Result<(), Blame> {
         for (index, lane) in status.lanes.iter().enumerate() {
-            let LaneState::Failed(kind, text) = &lane.state else {
-                continue;
+            let (kind, text) = match &lane.state {
+                LaneState::Failed(kind, text) => (kind, text),
+                LaneState::Unreadable(text) => {
+                    return Err(Blame::Here(unreadable(&self.source, text)));
+                }
+                _ => continue,
             };
             let name = &self.names[index];
             if self.own_lane && index == 0 {
@@ -162,10 +189,7 @@ impl Flowing {
             return Ok(());
         }
         if !self.source_is_neighbour {
-            return Err(Blame::Here(format!(
-                "reading {} {error}; check it, then start the ring again",
-                self.source
-            )));
+            return Err(Blame::Here(unreadable(&self.source, &error)));
         }
         let failure = match &error {
             IntakeError::Io { error, .. } => gone(&self.source, error.kind()),
@@ -210,6 +234,10 @@ impl Flowing {
     }
 }
 
+fn unreadable(input: &str, why: &dyn std::fmt::Display) -> String {
+    format!("reading {input} {why}; check it, then start the ring again")
+}
+
 /// What a broken data connection says about its peer.
 fn gone(name: &str, kind: io::ErrorKind) -> Failure {
     let neighbour = name.to_owned();
@@ -251,8 +279,29 @@ pub(super) fn from_socket(data: &TcpStream) -> Result<Box<dyn Read + Send>, Fail
         Ok(stream)
     });
     match stream {
-        Ok(stream) => Ok(Box::new(stream)),
+        Ok(stream) => Ok(Box::new(Parent { stream, low: 1 })),
         Err(error) => Err(Failure::Here(format!("setting up a connection: {error}"))),
+    }
+}
+
+/// A parent's data connection. A read waits for a good piece of data, at most
+/// [`intake::LOOK`], because every time that this thread wakes up costs as much as
+/// thousands of bytes.
+struct Parent {
+    stream: TcpStream,
+    /// For how much a read waits.
+    low: usize,
+}
+
+impl Read for Parent {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        // What is still to come may be less, and its sender may not end the connection.
+        let low = bytes.len().clamp(1, intake::ENOUGH as usize);
+        if low != self.low {
+            goldring_sys::low_water::set(&self.stream, low)?;
+            self.low = low;
+        }
+        self.stream.read(bytes)
     }
 }
 
@@ -275,5 +324,9 @@ impl Sink for Child {
         // A child that has everything may have left; its count tells whether it has.
         let _ = self.0.shutdown(Shutdown::Write);
         Ok(())
+    }
+
+    fn take(&mut self, file: &File, offset: u64, len: usize) -> Result<(), RangeError> {
+        range::send(file, offset, len, &mut self.0)
     }
 }

@@ -17,6 +17,7 @@ pub mod report;
 pub mod server;
 mod waiting;
 mod watch;
+pub mod whole;
 
 pub use names::own;
 pub use net::local_addresses;

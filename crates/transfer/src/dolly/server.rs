@@ -7,10 +7,11 @@ use goldring_wire::dolly::Failure;
 use goldring_wire::dolly::server::{self, Event as Said, Input, Server};
 
 use super::children::Children;
-use super::flowing::{Blame, Flowing};
+use super::flowing::{Blame, Flowing, Origin};
 use super::net::Got;
 use super::report::{Event, Reporter, Summary};
 use super::watch::Patience;
+use super::whole::Whole;
 use super::{TICK, is_due};
 
 /// What the golden node sends, and to whom.
@@ -19,6 +20,8 @@ pub struct Options {
     pub talk: server::Setup,
     /// What is sent.
     pub input: Box<dyn Read + Send>,
+    /// The same as a file, when all of it is sent as it is.
+    pub whole: Option<Whole>,
     /// Its name, for messages.
     pub input_name: String,
     /// How long data may stand still.
@@ -35,7 +38,7 @@ struct Golden<'a> {
     clients: usize,
     machine: Server,
     children: Children,
-    input: Option<Box<dyn Read + Send>>,
+    input: Option<Origin>,
     input_name: String,
     stall: Duration,
     total: Option<u64>,
@@ -56,7 +59,10 @@ pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Summary, Fai
         children: Children::start(names, options.stall),
         total: options.talk.total,
         machine: Server::new(options.talk, Instant::now()),
-        input: Some(options.input),
+        input: Some(match options.whole {
+            Some(whole) => Origin::Whole(whole),
+            None => Origin::Stream(options.input),
+        }),
         input_name: options.input_name,
         stall: options.stall,
         flow: None,
