@@ -13,3 +13,4 @@ pub mod superblock;
 pub mod target;
 pub mod users;
 pub mod writer;
+mod zeros;
