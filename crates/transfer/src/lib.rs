@@ -5,6 +5,7 @@ pub mod digest;
 pub mod dolly;
 pub mod dollyplus;
 pub mod fetch;
+mod pace;
 mod pool;
 pub mod pump;
 pub mod range;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::pace::Pace;
 use crate::pool::Pool;
 use crate::range::{Range, RangeError};
 
@@ -23,13 +24,8 @@ pub const BUFFER: usize = 1 << 20;
 pub const BUFFERS_MAX: usize = 32;
 /// Buffers begin at a multiple of this.
 const ALIGN: usize = 4096;
-/// A sink gets at least so many bytes at once, if they are there, and at most so many
-/// that progress is seen on slow links.
+/// A slow sink gets so many bytes at once, so that progress is seen.
 const SLICE: usize = 128 << 10;
-/// A sink that is through with its bytes sooner than this gets twice as many.
-const QUICK: Duration = Duration::from_millis(5);
-/// A sink that takes longer gets half as many.
-const SLOW: Duration = Duration::from_millis(50);
 /// What a hole in a file reads as.
 static ZEROS: [u8; BUFFER] = [0; BUFFER];
 /// How often a thread that waits looks whether it should stop.
@@ -363,19 +359,19 @@ fn drain(
     all: &Shared,
     own: &LaneShared,
 ) -> Result<bool, RangeError> {
-    let mut slice = SLICE;
+    let mut pace = Pace::new(SLICE, BUFFER);
     for piece in pieces {
         let mut done = 0;
         while done < piece.len {
             if all.stop.load(Ordering::Acquire) {
                 return Ok(false);
             }
-            let n = slice.min(piece.len - done);
+            let n = pace.bytes().min(piece.len - done);
             let begin = Instant::now();
             give(sink, &piece.content, done, n)?;
             done += n;
             own.bytes.fetch_add(n as u64, Ordering::AcqRel);
-            slice = next_slice(slice, begin.elapsed());
+            pace.took(n, begin.elapsed());
         }
     }
     if !all.complete.load(Ordering::Acquire) {
@@ -394,31 +390,5 @@ fn give(sink: &mut dyn Sink, content: &Content, done: usize, n: usize) -> Result
             .map_err(RangeError::Sink),
         Content::Zeros => sink.write_all(&ZEROS[..n]).map_err(RangeError::Sink),
         Content::File(range) => sink.take(&range.file, range.offset + done as u64, n),
-    }
-}
-
-/// How much a sink gets at once after it took so long for `slice` bytes.
-fn next_slice(slice: usize, took: Duration) -> usize {
-    if took < QUICK {
-        (slice * 2).min(BUFFER)
-    } else if took > SLOW {
-        (slice / 2).max(SLICE)
-    } else {
-        slice
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quick_sink_gets_more_at_once_and_a_slow_one_less() {
-        let ms = Duration::from_millis;
-        assert_eq!(next_slice(SLICE, ms(1)), 2 * SLICE);
-        assert_eq!(next_slice(BUFFER, ms(1)), BUFFER);
-        assert_eq!(next_slice(BUFFER, ms(20)), BUFFER);
-        assert_eq!(next_slice(BUFFER, ms(100)), BUFFER / 2);
-        assert_eq!(next_slice(SLICE, ms(100)), SLICE);
     }
 }

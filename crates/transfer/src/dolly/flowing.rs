@@ -14,7 +14,8 @@ use super::GRACE;
 use super::intake::{self, Gate, IntakeError};
 use super::watch::{Culprit, Patience, Watch};
 use super::whole::{self, Whole};
-use crate::pump::{Lane, LaneState, Pump, Sink, Status};
+use crate::pace::Pace;
+use crate::pump::{BUFFER, Lane, LaneState, Pump, Sink, Status};
 use crate::range::{self, RangeError};
 
 /// Buffers of one pump: enough to even out a disk that pauses.
@@ -279,7 +280,12 @@ pub(super) fn from_socket(data: &TcpStream) -> Result<Box<dyn Read + Send>, Fail
         Ok(stream)
     });
     match stream {
-        Ok(stream) => Ok(Box::new(Parent { stream, low: 1 })),
+        Ok(stream) => Ok(Box::new(Parent {
+            stream,
+            low: 1,
+            pace: Pace::new(intake::ENOUGH as usize, BUFFER),
+            last: Instant::now(),
+        })),
         Err(error) => Err(Failure::Here(format!("setting up a connection: {error}"))),
     }
 }
@@ -291,17 +297,25 @@ struct Parent {
     stream: TcpStream,
     /// For how much a read waits.
     low: usize,
+    pace: Pace,
+    /// When the last read ended.
+    last: Instant,
 }
 
 impl Read for Parent {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         // What is still to come may be less, and its sender may not end the connection.
-        let low = bytes.len().clamp(1, intake::ENOUGH as usize);
+        let low = bytes.len().clamp(1, self.pace.bytes());
         if low != self.low {
             goldring_sys::low_water::set(&self.stream, low)?;
             self.low = low;
         }
-        self.stream.read(bytes)
+        let n = self.stream.read(bytes)?;
+        // With the time that this thread waited for buffers: a slow child is a slow link.
+        let now = Instant::now();
+        self.pace.took(n, now.duration_since(self.last));
+        self.last = now;
+        Ok(n)
     }
 }
 
