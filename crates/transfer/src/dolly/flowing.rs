@@ -18,8 +18,10 @@ use crate::pace::Pace;
 use crate::pump::{BUFFER, Lane, LaneState, Pump, Sink, Status};
 use crate::range::{self, RangeError};
 
-/// Buffers of one pump: enough to even out a disk that pauses.
-const BUFFERS: usize = 24;
+/// Buffers of one pump: enough to even out a pause, and few enough that the processor
+/// still has most of what it reads at hand; a disk's longer pauses are evened out by
+/// the window of the disk's writer.
+const BUFFERS: usize = 12;
 
 /// Who or what is to blame when data stops.
 #[derive(Debug)]
