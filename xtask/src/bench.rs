@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 mod boot;
+mod ring;
 mod stats;
 
 const EXAMPLES: &str = "\
@@ -14,7 +15,9 @@ Examples:
   cargo xtask bench boot
       kernel start to stage 2, beside a Debian initramfs (root); three runs of each
   cargo xtask bench boot --runs 7 --images target/fast
-      more runs, of images that are there";
+      more runs, of images that are there
+  cargo xtask bench ring --nodes 3 --rates none --runs 3
+      one file to three hosts, beside mbuffer, udpcast and nc (root)";
 
 /// What is measured.
 #[derive(clap::Args, Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Options {
 enum What {
     /// From kernel start to stage 2 running, with four cards and six disk controllers.
     Boot(Boot),
+    /// One file to all hosts of a network of namespaces, by goldring and by others.
+    Ring(ring::Ring),
 }
 
 /// How the boot is measured.
@@ -54,5 +59,6 @@ struct Boot {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Boot(options) => boot::run(options),
+        What::Ring(options) => ring::run(options),
     }
 }

@@ -117,6 +117,8 @@ fn options(args: &Args, config: &Config, text: Text, input: Input) -> Options {
             give_up: args.alarm.map(Duration::from_secs),
             count_wait: DOLLY_ACK_WAIT,
         },
+        // With several links the blocks are dealt out, so they have to be read.
+        whole: input.whole.filter(|_| config.networks.is_none()),
         input: input.reader,
         input_name: input.name,
         manner: Manner::of(config, args.stall()),

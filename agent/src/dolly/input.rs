@@ -4,12 +4,13 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use goldring_contract::Root;
 use goldring_disk::gzip;
 use goldring_disk::parts::Joined;
 use goldring_disk::source::Source;
 use goldring_disk::users::User;
+use goldring_transfer::dolly::whole::Whole;
 use goldring_wire::dolly::config::{Config, Payload};
 
 use crate::fault::Usage;
@@ -23,6 +24,8 @@ pub(super) struct Input {
     /// Who may change it meanwhile.
     pub(super) users: Vec<User>,
     pub(super) reader: Box<dyn Read + Send>,
+    /// The same as a file, when it is sent as it is.
+    pub(super) whole: Option<Whole>,
 }
 
 /// Opens what the configuration names. `time` ends a dummy run.
@@ -39,6 +42,7 @@ pub(super) fn open(root: &Root, config: &Config, time: Option<Duration>) -> anyh
             size: Some(parts.size),
             users: Vec::new(),
             reader: Box::new(parts),
+            whole: None,
         }
     } else {
         let mut source = Source::open(root, &path)?;
@@ -46,12 +50,14 @@ pub(super) fn open(root: &Root, config: &Config, time: Option<Duration>) -> anyh
             name: input.path.clone(),
             size: source.size,
             users: std::mem::take(&mut source.users),
+            whole: whole(&source).with_context(|| format!("opening {} again", input.path))?,
             reader: Box::new(source),
         }
     };
     if output.compressed {
         // How much it becomes is known at its end.
         opened.size = None;
+        opened.whole = None;
         opened.reader = Box::new(gzip::pack(opened.reader));
     }
     Ok(opened)
@@ -75,7 +81,21 @@ fn dummy(megabytes: Option<u64>, time: Option<Duration>) -> anyhow::Result<Input
             time,
             end: None,
         }),
+        whole: None,
     })
+}
+
+/// A file or disk, of which parts can be sent without reading them; nothing for a pipe.
+fn whole(source: &Source) -> io::Result<Option<Whole>> {
+    let Some(size) = source.size else {
+        return Ok(None);
+    };
+    let mut looks = source.try_clone()?;
+    Ok(Some(Whole {
+        file: source.file()?,
+        size,
+        hole_at: Box::new(move |offset| looks.hole_at(offset)),
+    }))
 }
 
 /// Zeros, so many or for so long.

@@ -15,3 +15,4 @@ pub mod superblock;
 pub mod target;
 pub mod users;
 pub mod writer;
+mod zeros;

@@ -89,6 +89,30 @@ impl Source {
 }
 
 impl Source {
+    /// The same once more, for somebody else to look for holes. Both share the place
+    /// where they read.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.try_clone()?,
+            size: self.size,
+            users: Vec::new(),
+            position: self.position,
+            dropped: self.dropped,
+            data_until: self.data_until,
+        })
+    }
+
+    /// Its file, for somebody who reads at places of his own.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// Goes to this byte.
     ///
     /// # Errors

@@ -3,14 +3,16 @@
 //! The first MiB (boot code, partition table, super block) is kept in memory until
 //! the last byte is on the disk. On a device its place is filled with zeros as soon as
 //! anything behind it is written. Write-back is started every few MiB and waited for
-//! a window later, so that memory does not fill and the last sync is short.
+//! a window later, so that memory does not fill and the last sync is short. Zeros are not
+//! written where they are already, or where the disk can be told to have them.
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
 use crate::target::{Kind, Target};
+use crate::zeros::{self, Run};
 
 /// How much of the beginning is held back.
 pub const HELD: usize = goldring_contract::limits::DISK_HELD;
@@ -41,6 +43,8 @@ pub struct Writer {
     position: u64,
     /// Up to where write-back was started.
     started: u64,
+    /// The zeros that came last and are not on the target yet.
+    zeros: Run,
     finished: bool,
 }
 
@@ -56,8 +60,10 @@ pub enum Note {
 impl Writer {
     /// Writes `target`.
     pub fn new(target: Target, sync: Sync) -> Self {
+        let zeros = Run::on(&target);
         Self {
             target,
+            zeros,
             sync,
             held: Vec::new(),
             position: 0,
@@ -81,7 +87,9 @@ impl Writer {
             return Ok(None);
         }
         let beyond = self.position > self.held.len() as u64;
+        self.zeros.settle(&self.target.file)?;
         if beyond {
+            self.grow()?;
             self.sync()?;
         }
         self.target.file.write_all_at(&self.held, 0)?;
@@ -92,6 +100,15 @@ impl Writer {
             return Ok(self.reread());
         }
         Ok(None)
+    }
+
+    /// A file that ends with zeros has none of them yet.
+    fn grow(&self) -> io::Result<()> {
+        let file = &self.target.file;
+        if self.target.kind == Kind::File && file.metadata()?.len() < self.position {
+            file.set_len(self.position)?;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -128,7 +145,6 @@ impl Writer {
             self.target.file.write_all_at(&vec![0; HELD], 0)?;
             self.sync()?;
         }
-        self.target.file.seek(SeekFrom::Start(HELD as u64))?;
         self.started = HELD as u64;
         Ok(())
     }
@@ -164,7 +180,15 @@ impl Write for Writer {
         if self.position == HELD as u64 && !bytes.is_empty() {
             self.begin_beyond()?;
         }
-        let n = self.target.file.write(bytes)?;
+        let (n, zeros) = zeros::leading(bytes);
+        let file = &self.target.file;
+        let n = if zeros {
+            self.zeros.add(file, self.position, n)?;
+            n
+        } else {
+            self.zeros.settle(file)?;
+            file.write_at(&bytes[..n], self.position)?
+        };
         self.position += n as u64;
         self.write_back()?;
         Ok(n)
@@ -217,6 +241,32 @@ mod tests {
         assert_eq!(write(HELD * 2, HELD + 1).len(), HELD * 2);
         assert_eq!(write(10, 3 * HELD + 77).len(), 3 * HELD + 77);
         assert_eq!(write(10, 0).len(), 10);
+    }
+
+    #[test]
+    fn zeros_replace_what_was_there_and_are_not_stored_where_nothing_was() {
+        use std::os::unix::fs::MetadataExt;
+
+        let mut data = vec![0; 8 << 20];
+        data[..HELD + 5].fill(1);
+        data[3 << 20..(3 << 20) + 100].fill(2);
+        for (old, piece) in [(0, 1 << 20), (0, 77_777), (5 << 20, 1 << 20), (9 << 20, 99)] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::at(dir.path());
+            fs::write(root.join("/t"), vec![9; old]).unwrap();
+            let target = Target::open(&root, Path::new("/t")).unwrap();
+            let mut writer = Writer::new(target, Sync::Always);
+            data.chunks(piece)
+                .for_each(|p| writer.write_all(p).unwrap());
+            writer.finish().unwrap();
+            let got = fs::read(root.join("/t")).unwrap();
+            assert!(got[..data.len()] == data[..], "{old} {piece}");
+            assert!(got[data.len()..].iter().all(|b| *b == 9));
+            if old == 0 {
+                let stored = fs::metadata(root.join("/t")).unwrap().blocks() * 512;
+                assert!(stored < 4 << 20, "{stored} with pieces of {piece}");
+            }
+        }
     }
 
     #[test]

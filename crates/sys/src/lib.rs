@@ -11,6 +11,7 @@ pub mod clock;
 pub mod icmp6;
 pub mod kmsg;
 pub mod loopdev;
+pub mod low_water;
 pub mod module;
 pub mod mount;
 pub mod netlink;

@@ -7,5 +7,8 @@ pub mod dolly;
 pub mod dollyplus;
 pub mod fetch;
 pub mod fib;
+mod pace;
+mod pool;
 pub mod pump;
+pub mod range;
 pub mod remote;

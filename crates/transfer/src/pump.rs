@@ -3,14 +3,20 @@
 //! A thread reads into large buffers from a bounded pool; each sink (the disk, each
 //! child) has a thread of its own and gets every buffer in order. A buffer goes back to
 //! the pool when its last sink is through with it, so the slowest sink sets the pace and
-//! memory stays bounded. Nothing here knows sockets.
+//! memory stays bounded. A part of a file can be handed on instead of a buffer, and no
+//! data at all where a file has a hole. Nothing here knows sockets.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::pace::Pace;
+use crate::pool::Pool;
+use crate::range::{Range, RangeError};
 
 /// The size of a buffer in bytes.
 pub const BUFFER: usize = 1 << 20;
@@ -18,8 +24,10 @@ pub const BUFFER: usize = 1 << 20;
 pub const BUFFERS_MAX: usize = 32;
 /// Buffers begin at a multiple of this.
 const ALIGN: usize = 4096;
-/// A sink gets at most so many bytes at once, so that progress is seen on slow links.
+/// A slow sink gets so many bytes at once, so that progress is seen.
 const SLICE: usize = 128 << 10;
+/// What a hole in a file reads as.
+static ZEROS: [u8; BUFFER] = [0; BUFFER];
 /// How often a thread that waits looks whether it should stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -31,6 +39,14 @@ pub trait Sink: Write + Send {
     /// The data is not where it should be.
     fn finish(&mut self) -> io::Result<()> {
         self.flush()
+    }
+
+    /// Takes a part of a file; a sink that can do so without copying it does.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the sink takes no more.
+    fn take(&mut self, file: &File, offset: u64, len: usize) -> Result<(), RangeError> {
+        crate::range::copy(file, offset, len, self)
     }
 }
 
@@ -59,6 +75,8 @@ pub enum LaneState {
     Stopped,
     /// It failed, with what the system said.
     Failed(io::ErrorKind, String),
+    /// The file from which it was fed cannot be read, with what the system said.
+    Unreadable(String),
 }
 
 /// A look at a lane.
@@ -114,10 +132,7 @@ pub struct Pump {
 pub struct Feeder {
     shared: Arc<Shared>,
     queues: Vec<Sender<Piece>>,
-    free: Receiver<Vec<u8>>,
-    home: Sender<Vec<u8>>,
-    made: usize,
-    limit: usize,
+    pool: Arc<Pool>,
 }
 
 /// A buffer that belongs to the reader.
@@ -134,21 +149,34 @@ impl Buffer {
     }
 }
 
-/// A filled buffer on its way; goes home when the last lane drops it.
+/// Data on its way; its place in the pool is free again when the last lane drops it.
 #[derive(Debug)]
 struct Filled {
-    memory: Vec<u8>,
-    start: usize,
+    content: Content,
     len: usize,
-    home: Sender<Vec<u8>>,
+    pool: Arc<Pool>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Memory { memory: Vec<u8>, start: usize },
+    File(Range),
+    Zeros,
 }
 
 type Piece = Arc<Filled>;
 
 impl Drop for Filled {
     fn drop(&mut self) {
-        // Nobody waits for it any more when the feeder is gone.
-        let _ = self.home.send(std::mem::take(&mut self.memory));
+        let memory = match &mut self.content {
+            Content::Memory { memory, .. } => std::mem::take(memory),
+            Content::File(range) => {
+                range.forget(self.len);
+                Vec::new()
+            }
+            Content::Zeros => Vec::new(),
+        };
+        self.pool.give(memory);
     }
 }
 
@@ -165,7 +193,6 @@ impl Pump {
     /// The system gives no thread.
     pub fn start(lanes: Vec<Lane>, buffers: usize) -> io::Result<(Self, Feeder)> {
         let shared = Arc::new(Shared::default());
-        let (home, free) = mpsc::channel();
         let mut queues = Vec::new();
         let mut watched = Vec::new();
         for lane in lanes {
@@ -184,10 +211,7 @@ impl Pump {
         let feeder = Feeder {
             shared: Arc::clone(&shared),
             queues,
-            free,
-            home,
-            made: 0,
-            limit: buffers.clamp(2, BUFFERS_MAX),
+            pool: Arc::new(Pool::new(buffers.clamp(2, BUFFERS_MAX))),
         };
         let lanes = watched;
         Ok((Self { shared, lanes }, feeder))
@@ -229,21 +253,21 @@ impl Feeder {
     /// # Errors
     /// The pump was stopped, or a lane failed.
     pub fn buffer(&mut self) -> Result<Buffer, Stopped> {
+        let mut memory = self.place()?;
+        if memory.is_empty() {
+            memory = vec![0; BUFFER + ALIGN];
+        }
+        Ok(aligned(memory))
+    }
+
+    /// A place in the pool, with a used buffer or with none.
+    fn place(&self) -> Result<Vec<u8>, Stopped> {
         loop {
-            if self.shared.stop.load(Ordering::Acquire) {
+            if self.is_stopped() {
                 return Err(Stopped);
             }
-            if let Ok(memory) = self.free.try_recv() {
-                return Ok(aligned(memory));
-            }
-            if self.made < self.limit {
-                self.made += 1;
-                return Ok(aligned(vec![0; BUFFER + ALIGN]));
-            }
-            match self.free.recv_timeout(GLANCE) {
-                Ok(memory) => return Ok(aligned(memory)),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
+            if let Some(memory) = self.pool.take(GLANCE) {
+                return Ok(memory);
             }
         }
     }
@@ -253,11 +277,35 @@ impl Feeder {
     /// # Errors
     /// A lane is gone.
     pub fn feed(&self, buffer: Buffer, len: usize) -> Result<(), Stopped> {
+        let Buffer { memory, start } = buffer;
+        self.hand_on(Content::Memory { memory, start }, len)
+    }
+
+    /// Hands `len` bytes of a file, at most [`BUFFER`], to every lane; waits until that
+    /// many are on their way as buffers would be.
+    ///
+    /// # Errors
+    /// The pump was stopped, or a lane is gone.
+    pub fn feed_range(&self, range: Range, len: usize) -> Result<(), Stopped> {
+        self.place()?;
+        self.hand_on(Content::File(range), len)
+    }
+
+    /// Hands `len` zeros, at most [`BUFFER`], to every lane; waits as
+    /// [`Self::feed_range`].
+    ///
+    /// # Errors
+    /// The pump was stopped, or a lane is gone.
+    pub fn feed_zeros(&self, len: usize) -> Result<(), Stopped> {
+        self.place()?;
+        self.hand_on(Content::Zeros, len)
+    }
+
+    fn hand_on(&self, content: Content, len: usize) -> Result<(), Stopped> {
         let piece = Arc::new(Filled {
-            memory: buffer.memory,
-            start: buffer.start,
+            content,
             len: len.min(BUFFER),
-            home: self.home.clone(),
+            pool: Arc::clone(&self.pool),
         });
         self.shared
             .fed
@@ -280,7 +328,7 @@ impl Feeder {
 
     /// How many buffers were made so far.
     pub fn buffers_made(&self) -> usize {
-        self.made
+        self.pool.made()
     }
 }
 
@@ -298,7 +346,8 @@ fn run_lane(mut sink: Box<dyn Sink>, pieces: &Receiver<Piece>, all: &Shared, own
     let state = match result {
         Ok(true) => LaneState::Finished,
         Ok(false) => LaneState::Stopped,
-        Err(error) => LaneState::Failed(error.kind(), error.to_string()),
+        Err(RangeError::Sink(error)) => LaneState::Failed(error.kind(), error.to_string()),
+        Err(RangeError::File(error)) => LaneState::Unreadable(error.to_string()),
     };
     // Whoever sees the new state may end the program, and a sink may have to tidy up.
     drop(sink);
@@ -311,21 +360,37 @@ fn drain(
     pieces: &Receiver<Piece>,
     all: &Shared,
     own: &LaneShared,
-) -> io::Result<bool> {
+) -> Result<bool, RangeError> {
+    let mut pace = Pace::new(SLICE, BUFFER);
     for piece in pieces {
-        let bytes = &piece.memory[piece.start..piece.start + piece.len];
-        for slice in bytes.chunks(SLICE) {
+        let mut done = 0;
+        while done < piece.len {
             if all.stop.load(Ordering::Acquire) {
                 return Ok(false);
             }
-            // Short writes and EINTR are dealt with in write_all.
-            sink.write_all(slice)?;
-            own.bytes.fetch_add(slice.len() as u64, Ordering::AcqRel);
+            let n = pace.bytes().min(piece.len - done);
+            let begin = Instant::now();
+            give(sink, &piece.content, done, n)?;
+            done += n;
+            own.bytes.fetch_add(n as u64, Ordering::AcqRel);
+            pace.took(n, begin.elapsed());
         }
     }
     if !all.complete.load(Ordering::Acquire) {
         return Ok(false);
     }
-    sink.finish()?;
+    sink.finish().map_err(RangeError::Sink)?;
     Ok(true)
+}
+
+/// Gives a sink the `n` bytes from `done` on.
+fn give(sink: &mut dyn Sink, content: &Content, done: usize, n: usize) -> Result<(), RangeError> {
+    match content {
+        // Short writes and EINTR are dealt with in write_all.
+        Content::Memory { memory, start } => sink
+            .write_all(&memory[start + done..start + done + n])
+            .map_err(RangeError::Sink),
+        Content::Zeros => sink.write_all(&ZEROS[..n]).map_err(RangeError::Sink),
+        Content::File(range) => sink.take(&range.file, range.offset + done as u64, n),
+    }
 }

@@ -84,7 +84,9 @@ impl Net {
             ])?;
             ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"])?;
             let address = format!("{}/24", net.address(i));
-            ip(&["-n", &name, "addr", "add", &address, "dev", "eth0"])?;
+            ip(&[
+                "-n", &name, "addr", "add", &address, "brd", "+", "dev", "eth0",
+            ])?;
             for link in ["lo", "eth0"] {
                 ip(&["-n", &name, "link", "set", link, "up"])?;
             }

@@ -1,6 +1,7 @@
 //! Data on its way: the reading thread, the pump and the watch as one thing, for the
 //! golden node and the others alike.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -13,10 +14,15 @@ use super::GRACE;
 use super::intake::{self, Gate, IntakeError};
 use super::links::{Deal, Gather};
 use super::watch::{Culprit, Patience, Watch};
-use crate::pump::{Lane, LaneState, Pump, Sink, Status};
+use super::whole::{self, Whole};
+use crate::pace::Pace;
+use crate::pump::{BUFFER, Lane, LaneState, Pump, Sink, Status};
+use crate::range::{self, RangeError};
 
-/// Buffers of one pump: enough to even out a disk that pauses.
-const BUFFERS: usize = 24;
+/// Buffers of one pump: enough to even out a pause, and few enough that the processor
+/// still has most of what it reads at hand; a disk's longer pauses are evened out by
+/// the window of the disk's writer.
+const BUFFERS: usize = 12;
 
 /// How long a lane may take to stop.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -28,6 +34,20 @@ pub(super) enum Blame {
     Here(String),
     /// Somebody else.
     Neighbour(Failure),
+}
+
+/// Where data comes from.
+pub(super) enum Origin {
+    /// Something that is read.
+    Stream(Box<dyn Read + Send>),
+    /// A file of which parts are handed on.
+    Whole(Whole),
+}
+
+impl From<Box<dyn Read + Send>> for Origin {
+    fn from(source: Box<dyn Read + Send>) -> Self {
+        Self::Stream(source)
+    }
 }
 
 /// Data on its way.
@@ -53,7 +73,7 @@ impl Flowing {
     /// Starts the threads; for the number of links and `caution` see [`intake::run`].
     pub(super) fn start(
         lanes: Vec<Lane>,
-        mut source: Box<dyn Read + Send>,
+        origin: impl Into<Origin>,
         stall: (Duration, Patience),
         manner: (usize, Option<Duration>),
     ) -> Result<Self, Failure> {
@@ -62,9 +82,13 @@ impl Flowing {
         let (pump, feeder) = Pump::start(lanes, BUFFERS).map_err(failed)?;
         let gate = Arc::new(Gate::new());
         let shared = Arc::clone(&gate);
+        let origin = origin.into();
         let reader = thread::Builder::new()
             .name("read".to_owned())
-            .spawn(move || intake::run(source.as_mut(), feeder, &shared, manner))
+            .spawn(move || match origin {
+                Origin::Stream(mut source) => intake::run(source.as_mut(), feeder, &shared, manner),
+                Origin::Whole(whole) => whole::run(whole, feeder, &shared),
+            })
             .map_err(failed)?;
         Ok(Self {
             gate,
@@ -146,8 +170,12 @@ impl Flowing {
 
     fn look_at_lanes(&mut self, status: &Status, now: Instant) -> Result<(), Blame> {
         for (index, lane) in status.lanes.iter().enumerate() {
-            let LaneState::Failed(kind, text) = &lane.state else {
-                continue;
+            let (kind, text) = match &lane.state {
+                LaneState::Failed(kind, text) => (kind, text),
+                LaneState::Unreadable(text) => {
+                    return Err(Blame::Here(unreadable(&self.source, text)));
+                }
+                _ => continue,
             };
             let name = &self.names[index];
             if self.own_lane && index == 0 {
@@ -181,10 +209,7 @@ impl Flowing {
             return Ok(());
         }
         if !self.source_is_neighbour {
-            return Err(Blame::Here(format!(
-                "reading {} {error}; check it, then start the ring again",
-                self.source
-            )));
+            return Err(Blame::Here(unreadable(&self.source, &error)));
         }
         let failure = match &error {
             IntakeError::Io { error, .. } => gone(&self.source, error.kind()),
@@ -227,6 +252,10 @@ impl Flowing {
             Culprit::Lane(lane) => silent(&self.names[lane], "has taken no data"),
         }
     }
+}
+
+fn unreadable(input: &str, why: &dyn std::fmt::Display) -> String {
+    format!("reading {input} {why}; check it, then start the ring again")
 }
 
 /// What a broken data connection says about its peer.
@@ -272,8 +301,43 @@ pub(super) fn from_sockets(data: &[TcpStream]) -> Result<Box<dyn Read + Send>, F
     };
     let links: io::Result<Vec<TcpStream>> = data.iter().map(own).collect();
     match links {
+        Ok(mut links) if links.len() == 1 => Ok(Box::new(Parent {
+            stream: links.remove(0),
+            low: 1,
+            pace: Pace::new(intake::ENOUGH as usize, BUFFER),
+            last: Instant::now(),
+        })),
         Ok(links) => Ok(Box::new(Gather::new(links))),
         Err(error) => Err(Failure::Here(format!("setting up a connection: {error}"))),
+    }
+}
+
+/// A parent's data connection. A read waits for a good piece of data, at most
+/// [`intake::LOOK`], because every time that this thread wakes up costs as much as
+/// thousands of bytes.
+struct Parent {
+    stream: TcpStream,
+    /// For how much a read waits.
+    low: usize,
+    pace: Pace,
+    /// When the last read ended.
+    last: Instant,
+}
+
+impl Read for Parent {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        // What is still to come may be less, and its sender may not end the connection.
+        let low = bytes.len().clamp(1, self.pace.bytes());
+        if low != self.low {
+            goldring_sys::low_water::set(&self.stream, low)?;
+            self.low = low;
+        }
+        let n = self.stream.read(bytes)?;
+        // With the time that this thread waited for buffers: a slow child is a slow link.
+        let now = Instant::now();
+        self.pace.took(n, now.duration_since(self.last));
+        self.last = now;
+        Ok(n)
     }
 }
 
@@ -298,5 +362,12 @@ impl Sink for Child {
             let _ = link.shutdown(Shutdown::Write);
         }
         Ok(())
+    }
+
+    fn take(&mut self, file: &File, offset: u64, len: usize) -> Result<(), RangeError> {
+        match self.0.only_one() {
+            Some(link) => range::send(file, offset, len, link),
+            None => range::copy(file, offset, len, &mut self.0),
+        }
     }
 }

@@ -13,11 +13,11 @@ use crate::pump::{BUFFER, Buffer, Feeder, Stopped};
 
 /// A buffer with at least this much in it is handed on, so that a long chain does not
 /// wait for a whole one at each of its members.
-const ENOUGH: u64 = 256 << 10;
+pub(super) const ENOUGH: u64 = 256 << 10;
 /// A read from a socket returns after this long, to look whether the total came.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// Between two looks whether the total came.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// So much may be handed to a disk before anybody knows whether all will fit: it is
 /// held in memory, and nothing is overwritten ([`goldring_contract::limits::DISK_HELD`]).
 const UNCHECKED: u64 = DISK_HELD as u64;
@@ -52,6 +52,11 @@ impl Gate {
 
     pub(super) fn total(&self) -> Option<u64> {
         Some(self.total.load(Ordering::Acquire)).filter(|total| *total != UNKNOWN)
+    }
+
+    /// So many bytes have come in.
+    pub(super) fn receive(&self, bytes: u64) {
+        self.received.store(bytes, Ordering::Release);
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -147,7 +152,7 @@ pub(super) fn run(
             Ok(n) => {
                 filled += n;
                 intake.add(n as u64);
-                gate.received.store(intake.received(), Ordering::Release);
+                gate.receive(intake.received());
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}

@@ -49,6 +49,14 @@ impl<W> Deal<W> {
         Self { links, turn }
     }
 
+    /// The link, when there is only one: it needs no turns.
+    pub(super) fn only_one(&mut self) -> Option<&mut W> {
+        match self.links.as_mut_slice() {
+            [link] => Some(link),
+            _ => None,
+        }
+    }
+
     /// The links.
     pub(super) fn links(&self) -> &[W] {
         &self.links

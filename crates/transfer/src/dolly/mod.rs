@@ -19,6 +19,7 @@ pub mod report;
 pub mod server;
 mod waiting;
 mod watch;
+pub mod whole;
 
 pub use dial::Manner;
 pub use names::own;

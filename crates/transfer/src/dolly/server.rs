@@ -9,10 +9,11 @@ use goldring_wire::dolly::server::{self, Event as Said, Input, Server};
 
 use super::children::Children;
 use super::dial::Manner;
-use super::flowing::{Blame, Flowing};
+use super::flowing::{Blame, Flowing, Origin};
 use super::net::Got;
 use super::report::{Event, Reporter, Summary};
 use super::watch::Patience;
+use super::whole::Whole;
 use super::{TICK, is_due};
 
 /// What the golden node sends, and to whom.
@@ -21,6 +22,8 @@ pub struct Options {
     pub talk: server::Setup,
     /// What is sent.
     pub input: Box<dyn Read + Send>,
+    /// The same as a file, when all of it is sent as it is.
+    pub whole: Option<Whole>,
     /// Its name, for messages.
     pub input_name: String,
     /// How children are connected to, and how long data may stand still.
@@ -37,7 +40,7 @@ struct Golden<'a> {
     clients: usize,
     machine: Server,
     children: Children,
-    input: Option<Box<dyn Read + Send>>,
+    input: Option<Origin>,
     input_name: String,
     manner: Manner,
     total: Option<u64>,
@@ -69,7 +72,10 @@ pub fn serve(options: Options, report: &mut dyn Reporter) -> Result<Ending, Fail
         children: Children::start(names, options.manner.clone()),
         total: options.talk.total,
         machine: Server::new(options.talk, Instant::now()),
-        input: Some(options.input),
+        input: Some(match options.whole {
+            Some(whole) => Origin::Whole(whole),
+            None => Origin::Stream(options.input),
+        }),
         input_name: options.input_name,
         manner: options.manner,
         flow: None,

@@ -1,6 +1,7 @@
 //! What may not be overwritten is not overwritten.
 
 use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
     ("a_disk_is_cloned", disk),
+    ("zeros_take_no_room_and_replace_what_was_there", zeros),
     ("a_target_that_is_too_small_stays_untouched", too_small),
     ("a_mounted_target_stays_untouched", mounted),
     ("an_absent_target_is_one_line", absent),
@@ -36,6 +38,45 @@ fn disk(goldring: &Path) -> Result<()> {
         program.ends_with(0, LONG)?;
     }
     ensure!(fs::read(folder.path().join("disk"))? == ring.input);
+    Ok(())
+}
+
+/// The input has holes. A loop device can be told to have zeros, a file that is new has
+/// them already, and an old one has something else.
+fn zeros(goldring: &Path) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let size: usize = 24 << 20;
+    let backing = folder.path().join("disk");
+    let disk = Loop::new(&backing, size as u64)?;
+    fs::write(&disk.device, vec![0x55; size])?;
+    let ring = Ring::new(goldring, 1, 0)?;
+    let home = ring.home(1);
+    fs::create_dir_all(&home)?;
+    fs::write(home.join("old"), vec![0x55; size / 2])?;
+    let mut data = vec![0; size];
+    let input = fs::File::create(ring.home(0).join("in"))?;
+    input.set_len(size as u64)?;
+    for (at, len) in [(0, 2 << 20), (8 << 20, 1 << 20), (20 << 20, 100)] {
+        data[at..at + len].fill(7);
+        input.write_all_at(&data[at..at + len], at as u64)?;
+    }
+    for target in [disk.device.as_str(), "new", "old"] {
+        ring.configure("", target)?;
+        for program in &mut ring.start_all(&[])? {
+            program.ends_with(0, LONG)?;
+        }
+        let file = if target == disk.device {
+            backing.clone()
+        } else {
+            home.join(target)
+        };
+        ensure!(fs::read(&file)? == data, "{target} differs");
+        let stored = fs::metadata(&file)?.blocks() * 512;
+        ensure!(
+            target == "old" || stored < 8 << 20,
+            "{target} takes {stored} bytes"
+        );
+    }
     Ok(())
 }
 
