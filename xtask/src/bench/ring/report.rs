@@ -324,7 +324,7 @@ mod tests {
         let text = report(&rows, 1_000_000_000);
         for part in [
             "1 node, random bytes, 1000000000 bytes, links of 400 Mbit/s, which carry 47.8 MB/s of data\n",
-            "goldring dolly              20.00    50.0  105 %        3.22     2.15        30       1.50   0.75\n",
+            "goldring dolly --plain      20.00    50.0  105 %        3.22     2.15        30       1.50   0.75\n",
             "nc and tee               failed: n1 ended with 1: \"no\"\n",
             "  with a node killed        28.50 +2.50 s\n",
             "goldring dolly               3.00   400 Mbit/s, random bytes\n",

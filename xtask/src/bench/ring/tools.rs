@@ -65,7 +65,7 @@ impl Tool {
     /// As reports call it.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Goldring => "goldring dolly",
+            Self::Goldring => "goldring dolly --plain",
             Self::Plain => "goldring dolly+ --plain",
             Self::Plus => "goldring dolly+",
             Self::Mbuffer => "mbuffer -O",
@@ -148,7 +148,9 @@ impl Tool {
     ) -> Vec<String> {
         let next = (host < nodes).then(|| format!("n{}", host + 1));
         match self {
-            Self::Goldring if host == 0 => words(&[goldring, "dolly", "-v", "-s", "-f", CONFIG]),
+            Self::Goldring if host == 0 => {
+                words(&[goldring, "dolly", "-v", "-s", "--plain", "-f", CONFIG])
+            }
             Self::Goldring => words(&[goldring, "dolly", "-v"]),
             Self::Plain if host == 0 => words(&[goldring, "dollyS", "--plain", "-v", "-f", CONFIG]),
             Self::Plus if host == 0 => words(&[goldring, "dollyS", "-v", "-f", CONFIG]),
@@ -226,7 +228,11 @@ mod tests {
     #[test]
     fn each_host_has_its_line() {
         for (tool, host, expected) in [
-            (Tool::Goldring, 0, "goldring dolly -v -s -f ring.cfg"),
+            (
+                Tool::Goldring,
+                0,
+                "goldring dolly -v -s --plain -f ring.cfg",
+            ),
             (Tool::Goldring, 1, "goldring dolly -v"),
             (Tool::Plain, 0, "goldring dollyS --plain -v -f ring.cfg"),
             (Tool::Plus, 0, "goldring dollyS -v -f ring.cfg"),
