@@ -327,7 +327,7 @@ mod tests {
             "goldring dolly --plain      20.00    50.0  105 %        3.22     2.15        30       1.50   0.75\n",
             "nc and tee               failed: n1 ended with 1: \"no\"\n",
             "  with a node killed        28.50 +2.50 s\n",
-            "goldring dolly               3.00   400 Mbit/s, random bytes\n",
+            "goldring dolly --plain       3.00   400 Mbit/s, random bytes\n",
             "25 % in the middle, 25 % at most",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
