@@ -335,7 +335,7 @@ mod tests {
         let text = csv(&rows);
         assert!(
             text.contains(
-                "\n1,400,1,random bytes,goldring dolly,false,20.0000,30000000,0.250,1 2,\n"
+                "\n1,400,1,random bytes,goldring dolly --plain,false,20.0000,30000000,0.250,1 2,\n"
             ),
             "{text}"
         );
@@ -354,7 +354,7 @@ mod tests {
         ];
         let text = report(&rows, 1_000_000_000);
         assert!(
-            text.contains("goldring dolly              30.00    33.3"),
+            text.contains("goldring dolly --plain      30.00    33.3"),
             "{text}"
         );
         assert!(text.contains("1 of 3 failed: x"), "{text}");
