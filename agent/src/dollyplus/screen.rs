@@ -227,7 +227,8 @@ impl Screen {
 impl Reporter for Screen {
     fn event(&mut self, event: Event) {
         self.table.note(&event);
-        if self.json {
+        let progress = matches!(event, Event::Progress(..));
+        if self.json && (!progress || Instant::now() >= self.next) {
             json::event(&event);
         }
         let line = event.to_string();

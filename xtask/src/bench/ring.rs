@@ -274,10 +274,10 @@ mod tests {
         assert_eq!(
             words(1),
             [
-                "no limit, 1 node, half zeros: goldring dolly",
+                "no limit, 1 node, half zeros: goldring dolly --plain",
                 "no limit, 1 node, half zeros: nc and tee",
-                "no limit, 3 nodes, half zeros: goldring dolly",
-                "no limit, 3 nodes, half zeros: goldring dolly, a node killed",
+                "no limit, 3 nodes, half zeros: goldring dolly --plain",
+                "no limit, 3 nodes, half zeros: goldring dolly --plain, a node killed",
                 "no limit, 3 nodes, half zeros: nc and tee",
                 "no limit, 3 nodes, half zeros: nc and tee, a node killed",
             ]

@@ -149,7 +149,11 @@ impl Unpacker {
                 &self.scratch[..length]
             }
         };
-        self.digest.add(hash_of(chunk.about.encoding, data));
+        // What travelled as it is was hashed when it came.
+        self.digest.add(match chunk.about.encoding {
+            Encoding::Raw => chunk.about.checksum,
+            encoding => hash_of(encoding, data),
+        });
         Ok(data)
     }
 
@@ -226,7 +230,8 @@ impl Packer {
         } else {
             Encoding::Raw
         };
-        self.digest.add(hash_of(about.encoding, raw));
+        let hash = hash_of(about.encoding, raw);
+        self.digest.add(hash);
         let in_file = 0;
         if zeros {
             return Self::zeros(about);
@@ -239,7 +244,7 @@ impl Packer {
             return Chunk::new(about, in_file, Some(packed));
         }
         about.payload = about.length;
-        about.checksum = xxh3_64(raw);
+        about.checksum = hash;
         Chunk::new(about, in_file, Some(data))
     }
 

@@ -29,7 +29,7 @@ use crate::dolly::net::{self, Listeners};
 /// How often a client says that it waits.
 const SAY: Duration = Duration::from_secs(15);
 /// How often the main thread looks around.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(20);
 /// How long the golden node may look at the verdicts on its plan.
 const DECIDE: Duration = Duration::from_secs(120);
 
@@ -417,7 +417,11 @@ pub(super) struct Clock {
     own: bool,
     started: Option<Instant>,
     ended: Option<Instant>,
+    told: Option<Instant>,
 }
+
+/// How often it is told how far it is.
+const TELL: Duration = Duration::from_millis(200);
 
 impl Clock {
     pub(super) fn new(total: Option<u64>, own: bool) -> Self {
@@ -426,6 +430,7 @@ impl Clock {
             own,
             started: None,
             ended: None,
+            told: None,
         }
     }
 
@@ -455,7 +460,10 @@ impl Clock {
         } else if self.ended.is_none() {
             self.ended = Some(Instant::now());
         }
-        report.event(Event::Progress(done, self.total));
+        if self.told.is_none_or(|at| at.elapsed() >= TELL) {
+            self.told = Some(Instant::now());
+            report.event(Event::Progress(done, self.total));
+        }
     }
 
     pub(super) fn elapsed(&self) -> Duration {

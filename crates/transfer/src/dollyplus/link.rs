@@ -24,6 +24,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// are part of what has to be kept (`Limits`).
 const SOCKET_BUFFER: usize = 1 << 20;
 
+/// How much a read waits for; well below what fits into a socket's buffer.
+const PIECE: usize = 256 << 10;
+
 /// Why a connection is of no use any more. The sentence goes behind the peer's name.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
@@ -82,6 +85,8 @@ pub(super) struct Link {
     stream: TcpStream,
     /// What was read of it before, and belongs before everything else.
     heard: Vec<u8>,
+    /// For how many bytes a read waits.
+    low: usize,
 }
 
 impl Link {
@@ -97,6 +102,7 @@ impl Link {
         Ok(Self {
             stream,
             heard: Vec::new(),
+            low: 1,
         })
     }
 
@@ -144,6 +150,7 @@ impl Link {
         self.heard.drain(..filled);
         let mut since = Instant::now();
         while filled < buffer.len() {
+            self.wait_for(buffer.len() - filled)?;
             match self.stream.read(&mut buffer[filled..]) {
                 Ok(0) => return Err(Trouble::End),
                 Ok(n) => {
@@ -153,6 +160,17 @@ impl Link {
                 Err(error) if is_pause(&error) => patience(since.elapsed())?,
                 Err(error) => return Err(error.into()),
             }
+        }
+        Ok(())
+    }
+
+    /// Reads wait for a good piece of what is certain to come: each time that a thread
+    /// wakes up costs as much as thousands of bytes.
+    fn wait_for(&mut self, rest: usize) -> Result<(), Trouble> {
+        let low = rest.clamp(1, PIECE);
+        if low != self.low {
+            goldring_sys::low_water::set(&self.stream, low)?;
+            self.low = low;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::dollyplus::source::{Reading, Stop};
 use crate::dollyplus::{PlusError, Timing, ping};
 
 /// How often the main thread looks around.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(20);
 /// How often the members are asked how far they are.
 const ASK: Duration = Duration::from_secs(2);
 
