@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
+use rustix::net::RecvFlags;
 
 use super::GRACE;
 use super::intake::{self, Gate, IntakeError};
@@ -277,11 +278,7 @@ pub(super) fn lane(data: &TcpStream, name: &str) -> Result<Lane, Failure> {
 
 /// A parent's data connection as a source that looks around now and then.
 pub(super) fn from_socket(data: &TcpStream) -> Result<Box<dyn Read + Send>, Failure> {
-    let stream = data.try_clone().and_then(|stream| {
-        stream.set_read_timeout(Some(intake::LOOK))?;
-        Ok(stream)
-    });
-    match stream {
+    match data.try_clone() {
         Ok(stream) => Ok(Box::new(Parent {
             stream,
             low: 1,
@@ -312,7 +309,9 @@ impl Read for Parent {
             goldring_sys::low_water::set(&self.stream, low)?;
             self.low = low;
         }
-        let n = self.stream.read(bytes)?;
+        // A read that waits would take what is here and then wait for all of `low` again.
+        super::net::readable(&[&self.stream], intake::LOOK);
+        let (n, _) = rustix::net::recv(&self.stream, bytes, RecvFlags::DONTWAIT)?;
         // With the time that this thread waited for buffers: a slow child is a slow link.
         let now = Instant::now();
         self.pace.took(n, now.duration_since(self.last));

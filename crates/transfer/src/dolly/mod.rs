@@ -29,6 +29,9 @@ use goldring_wire::dolly::config::{Config, Payload};
 
 /// How long the control thread waits for something to happen before it looks around.
 const TICK: Duration = Duration::from_millis(20);
+/// The same before the first byte and after the last one, when every node of a ring waits
+/// for the one behind it: their ticks add up.
+const SHORT_TICK: Duration = Duration::from_millis(3);
 /// A data connection that breaks is blamed on its peer only after so long: the control
 /// connection may still bring the true reason.
 const GRACE: Duration = Duration::from_millis(400);
@@ -45,6 +48,14 @@ pub fn not_yet(config: &Config) -> Option<String> {
     Some(format!(
         "the configuration says {what}, which comes with a later version; remove it and start the ring again"
     ))
+}
+
+/// How long to wait now.
+fn tick(flow: Option<&flowing::Flowing>) -> Duration {
+    match flow {
+        Some(flow) if flow.gate.total() != Some(flow.gate.received()) => TICK,
+        _ => SHORT_TICK,
+    }
 }
 
 /// Whether a deadline of a machine has passed.
