@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use goldring_wire::dolly::Failure;
+use rustix::net::RecvFlags;
 
 use super::GRACE;
 use super::intake::{self, Gate, IntakeError};
@@ -294,22 +295,22 @@ pub(super) fn lane(data: &[TcpStream], name: &str) -> Result<Lane, Failure> {
 
 /// A parent's data connections as a source that looks around now and then.
 pub(super) fn from_sockets(data: &[TcpStream]) -> Result<Box<dyn Read + Send>, Failure> {
-    let own = |stream: &TcpStream| {
-        let stream = stream.try_clone()?;
-        stream.set_read_timeout(Some(intake::LOOK))?;
-        Ok(stream)
-    };
-    let links: io::Result<Vec<TcpStream>> = data.iter().map(own).collect();
-    match links {
-        Ok(mut links) if links.len() == 1 => Ok(Box::new(Parent {
-            stream: links.remove(0),
-            low: 1,
-            pace: Pace::new(intake::ENOUGH as usize, BUFFER),
-            last: Instant::now(),
-        })),
-        Ok(links) => Ok(Box::new(Gather::new(links))),
-        Err(error) => Err(Failure::Here(format!("setting up a connection: {error}"))),
-    }
+    let links: io::Result<Vec<TcpStream>> = data.iter().map(TcpStream::try_clone).collect();
+    let source = links.and_then(|mut links| -> io::Result<Box<dyn Read + Send>> {
+        if links.len() == 1 {
+            return Ok(Box::new(Parent {
+                stream: links.remove(0),
+                low: 1,
+                pace: Pace::new(intake::ENOUGH as usize, BUFFER),
+                last: Instant::now(),
+            }));
+        }
+        for link in &links {
+            link.set_read_timeout(Some(intake::LOOK))?;
+        }
+        Ok(Box::new(Gather::new(links)))
+    });
+    source.map_err(|error| Failure::Here(format!("setting up a connection: {error}")))
 }
 
 /// A parent's data connection. A read waits for a good piece of data, at most
@@ -332,7 +333,9 @@ impl Read for Parent {
             goldring_sys::low_water::set(&self.stream, low)?;
             self.low = low;
         }
-        let n = self.stream.read(bytes)?;
+        // A read that waits would take what is here and then wait for all of `low` again.
+        super::net::readable(&[&self.stream], intake::LOOK);
+        let (n, _) = rustix::net::recv(&self.stream, bytes, RecvFlags::DONTWAIT)?;
         // With the time that this thread waited for buffers: a slow child is a slow link.
         let now = Instant::now();
         self.pace.took(n, now.duration_since(self.last));

@@ -14,7 +14,7 @@ use super::net::Got;
 use super::report::{Event, Reporter, Summary};
 use super::waiting::Parent;
 use super::watch::Patience;
-use super::{TICK, flowing, is_due};
+use super::{flowing, is_due, tick};
 use crate::pump::Lane;
 
 /// Everything about this node's part.
@@ -76,7 +76,7 @@ impl Member<'_> {
         self.hear(Duration::ZERO)?;
         self.handle(Input::Opened)?;
         while !self.machine.is_done() {
-            self.hear(TICK)?;
+            self.hear(tick(self.flow.as_ref()))?;
             while let Some(child) = self.children.arrived() {
                 self.handle(Input::Connected(child))?;
             }

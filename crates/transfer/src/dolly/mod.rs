@@ -29,9 +29,20 @@ use std::time::{Duration, Instant};
 
 /// How long the control thread waits for something to happen before it looks around.
 const TICK: Duration = Duration::from_millis(20);
+/// The same before the first byte and after the last one, when every node of a ring waits
+/// for the one behind it: their ticks add up.
+const SHORT_TICK: Duration = Duration::from_millis(3);
 /// A data connection that breaks is blamed on its peer only after so long: the control
 /// connection may still bring the true reason.
 const GRACE: Duration = Duration::from_millis(400);
+
+/// How long to wait now.
+fn tick(flow: Option<&flowing::Flowing>) -> Duration {
+    match flow {
+        Some(flow) if flow.gate.total() != Some(flow.gate.received()) => TICK,
+        _ => SHORT_TICK,
+    }
+}
 
 /// Whether a deadline of a machine has passed.
 fn is_due(deadline: Option<Instant>) -> bool {

@@ -14,7 +14,7 @@ use super::net::Got;
 use super::report::{Event, Reporter, Summary};
 use super::watch::Patience;
 use super::whole::Whole;
-use super::{TICK, is_due};
+use super::{is_due, tick};
 
 /// What the golden node sends, and to whom.
 pub struct Options {
@@ -105,7 +105,7 @@ impl Golden<'_> {
 
     /// Reads every control connection that has something.
     fn hear(&mut self) -> Result<(), Failure> {
-        for (child, got) in self.children.hear(None, TICK) {
+        for (child, got) in self.children.hear(None, tick(self.flow.as_ref())) {
             let Some(child) = child else { continue };
             match got {
                 Got::Nothing => {}

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use goldring_contract::limits::{DOLLY_CONTROL_PORT, DOLLY_DATA_PORT};
 use goldring_wire::dollyplus::own;
 use goldring_wire::dollyplus::packet::{Command, HEAD, Head, List, Strange};
-use rustix::net::sockopt;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, sockopt};
 
 use crate::dolly::net::{readable, tune};
 
@@ -97,7 +98,6 @@ impl Link {
         // What is refused is smaller than asked for, which does no harm.
         let _ = sockopt::set_socket_send_buffer_size(&stream, SOCKET_BUFFER);
         let _ = sockopt::set_socket_recv_buffer_size(&stream, SOCKET_BUFFER);
-        stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
         Ok(Self {
             stream,
@@ -151,27 +151,30 @@ impl Link {
         let mut since = Instant::now();
         while filled < buffer.len() {
             self.wait_for(buffer.len() - filled)?;
-            match self.stream.read(&mut buffer[filled..]) {
-                Ok(0) => return Err(Trouble::End),
-                Ok(n) => {
+            let rest = &mut buffer[filled..];
+            match rustix::net::recv(&self.stream, rest, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Err(Trouble::End),
+                Ok((n, _)) => {
                     filled += n;
                     since = Instant::now();
                 }
-                Err(error) if is_pause(&error) => patience(since.elapsed())?,
-                Err(error) => return Err(error.into()),
+                Err(Errno::AGAIN | Errno::INTR) => patience(since.elapsed())?,
+                Err(error) => return Err(io::Error::from(error).into()),
             }
         }
         Ok(())
     }
 
-    /// Reads wait for a good piece of what is certain to come: each time that a thread
-    /// wakes up costs as much as thousands of bytes.
+    /// Waits for a good piece of what is certain to come: each time that a thread wakes up
+    /// costs as much as thousands of bytes. (A read that waits by itself would take what is
+    /// here and then wait for a whole piece again.)
     fn wait_for(&mut self, rest: usize) -> Result<(), Trouble> {
         let low = rest.clamp(1, PIECE);
         if low != self.low {
             goldring_sys::low_water::set(&self.stream, low)?;
             self.low = low;
         }
+        readable(&[self.stream.as_fd()], LOOK);
         Ok(())
     }
 
