@@ -28,6 +28,9 @@ const SOCKET_BUFFER: usize = 1 << 20;
 /// How much a read waits for; well below what fits into a socket's buffer.
 const PIECE: usize = 256 << 10;
 
+/// What is no longer than this is looked for before it is waited for.
+const SMALL: usize = 4 << 10;
+
 /// Why a connection is of no use any more. The sentence goes behind the peer's name.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
@@ -148,17 +151,25 @@ impl Link {
         let mut filled = self.heard.len().min(buffer.len());
         buffer[..filled].copy_from_slice(&self.heard[..filled]);
         self.heard.drain(..filled);
-        let mut since = Instant::now();
+        let (mut since, mut waits) = (Instant::now(), false);
         while filled < buffer.len() {
-            self.wait_for(buffer.len() - filled)?;
             let rest = &mut buffer[filled..];
+            // A head is mostly here already, behind the chunk before it.
+            if rest.len() > SMALL || waits {
+                self.wait_for(rest.len())?;
+            }
             match rustix::net::recv(&self.stream, rest, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Err(Trouble::End),
                 Ok((n, _)) => {
                     filled += n;
                     since = Instant::now();
                 }
-                Err(Errno::AGAIN | Errno::INTR) => patience(since.elapsed())?,
+                Err(Errno::AGAIN | Errno::INTR) => {
+                    if waits {
+                        patience(since.elapsed())?;
+                    }
+                    waits = true;
+                }
                 Err(error) => return Err(io::Error::from(error).into()),
             }
         }
