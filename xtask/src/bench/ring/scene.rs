@@ -259,7 +259,7 @@ impl Transfer<'_> {
             if let Some(failure) = self.failed() {
                 return Ok(Err(failure));
             }
-            if self.programs.iter().all(|program| program.end.is_some()) {
+            if self.survivors().all(|(_, program)| program.end.is_some()) {
                 return Ok(if self.victim == self.case.victim() {
                     Ok(())
                 } else {
@@ -284,11 +284,12 @@ impl Transfer<'_> {
         }
     }
 
-    /// Everybody but who was killed.
+    /// Everybody, or when a node was killed all other nodes: the golden one may wait for
+    /// it, and rightly fails when it does not come back.
     fn survivors(&self) -> impl Iterator<Item = (usize, &Process)> {
         let victim = self.victim;
         let all = self.programs.iter().enumerate();
-        all.filter(move |(host, _)| Some(*host) != victim)
+        all.filter(move |(host, _)| victim.is_none_or(|victim| ![0, victim].contains(host)))
     }
 
     /// Who ended badly, and what it said.
