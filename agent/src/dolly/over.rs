@@ -90,6 +90,7 @@ pub(crate) fn join(
     let options = client::Options {
         bind,
         wait: Some(REGROUP),
+        again: false,
         timing,
         codec: Some(ZSTD),
     };

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<()> {
     let options = Options {
         bind: args.bind,
         wait: args.wait.map(Duration::from_secs),
+        again: true,
         timing: timing(Duration::from_secs(args.stall_timeout)),
         codec: (!args.plain).then_some(ZSTD),
     };

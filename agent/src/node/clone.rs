@@ -67,6 +67,7 @@ pub(crate) fn dolly_plus(root: &Root) -> Outcome {
     let options = plus::Options {
         bind: std::net::Ipv4Addr::UNSPECIFIED,
         wait: Some(DOLLY_CLONE_WAIT),
+        again: true,
         timing: dollyplus::timing(DOLLY_STALL),
         codec: Some(dollyplus::ZSTD),
     };

@@ -40,6 +40,8 @@ pub struct Options {
     pub bind: Ipv4Addr,
     /// How long to wait for a ring; for ever without.
     pub wait: Option<Duration>,
+    /// Waits for another ring after one whose targets are refused here.
+    pub again: bool,
     /// How long things may take.
     pub timing: Timing,
     /// Unpacks zstd, where it is linked.
@@ -177,16 +179,16 @@ impl Client<'_> {
             });
             let mut tell = |event| report.event(event);
             let joined = join::join(up, ring, self.options.timing, &mut tell);
-            match joined.and_then(|mut member| {
-                let slots = prepare(&mut member, open)?;
-                Ok((member, slots))
-            }) {
-                Ok(found) => return Ok(found),
-                Err(why) => {
-                    report.event(Event::Note(format!("{why}; waiting for the next ring")));
-                    say = Instant::now();
+            let why = match joined.map(|mut member| prepare(&mut member, open).map(|s| (member, s)))
+            {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(Unready::Refused(why))) if !self.options.again => {
+                    return Err(PlusError::Here(why));
                 }
-            }
+                Ok(Err(Unready::Refused(why) | Unready::Broken(why))) | Err(why) => why,
+            };
+            report.event(Event::Note(format!("{why}; waiting for the next ring")));
+            say = Instant::now();
         }
     }
 
@@ -310,18 +312,32 @@ impl Client<'_> {
     }
 }
 
+/// Why a member cannot start.
+enum Unready {
+    /// This computer refuses what is planned.
+    Refused(String),
+    /// The ring broke.
+    Broken(String),
+}
+
 /// Opens the targets; in a ring of goldring, tells everybody whether that went well and
 /// waits for the golden node's decision.
-fn prepare(member: &mut Member, open: OpenTarget<'_>) -> Result<Vec<Slot>, String> {
+fn prepare(member: &mut Member, open: OpenTarget<'_>) -> Result<Vec<Slot>, Unready> {
     let plan = match &member.what {
-        What::Old(list) => return old_targets(list.entries.as_slice(), open),
+        What::Old(list) => {
+            return old_targets(list.entries.as_slice(), open).map_err(Unready::Refused);
+        }
         What::Own(plan) => plan.clone(),
+    };
+    let broken = |who: &str, trouble: Trouble| {
+        Unready::Broken(format!("the computer {who} this one {trouble}"))
     };
     let opened = own_targets(&plan, open);
     let mut patience = at_most(DECIDE, "said whether all are willing");
-    let gone = |trouble: Trouble| format!("the computer before this one {trouble}");
-    let body = member.up.own(Kind::Verdicts, &mut patience).map_err(gone)?;
-    let mut verdicts = Verdicts::decode(&body).map_err(|strange| strange.to_string())?;
+    let body = member.up.own(Kind::Verdicts, &mut patience);
+    let body = body.map_err(|trouble| broken("before", trouble))?;
+    let verdicts = Verdicts::decode(&body);
+    let mut verdicts = verdicts.map_err(|strange| broken("before", strange.into()))?;
     verdicts.add(
         member.ring.name(),
         match &opened {
@@ -330,12 +346,9 @@ fn prepare(member: &mut Member, open: OpenTarget<'_>) -> Result<Vec<Slot>, Strin
         },
     );
     let packet = Kind::Verdicts.packet(verdicts.encode().as_bytes());
-    let gone = |trouble: Trouble| format!("the computer behind this one {trouble}");
-    member
-        .down
-        .send(&packet, &[], &mut patience)
-        .map_err(gone)?;
-    opened
+    let sent = member.down.send(&packet, &[], &mut patience);
+    sent.map_err(|trouble| broken("behind", trouble))?;
+    opened.map_err(Unready::Refused)
 }
 
 fn own_targets(plan: &Plan, open: OpenTarget<'_>) -> Result<Vec<Slot>, String> {

@@ -41,6 +41,7 @@ pub(super) fn join(part: &mut Part, options: &Options, ending: Ending) -> Result
     let options = client::Options {
         bind: options.bind,
         wait: Some(REGROUP),
+        again: false,
         timing: Timing {
             stall: DOLLY_STALL,
             orphan: DOLLY_CLONE_WAIT,
