@@ -2,8 +2,8 @@
 //! the others, [`ping`] for whoever wants to know how one is.
 //!
 //! Each computer has a thread that takes chunks (from its disk or its neighbour), one
-//! that sends them on ([`onward`]), one that writes ([`store`]), and a desk for commands
-//! ([`desk`]). They meet at the [`bank`].
+//! that sends them on (`onward`), one that writes (`store`), and a desk for commands
+//! (`desk`). They meet at the `bank`.
 
 mod bank;
 mod chunk;
