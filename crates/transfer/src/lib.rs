@@ -12,3 +12,4 @@ mod pool;
 pub mod pump;
 pub mod range;
 pub mod remote;
+mod zeros;

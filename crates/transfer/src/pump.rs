@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::pace::Pace;
 use crate::pool::Pool;
 use crate::range::{Range, RangeError};
+use crate::zeros::zeros;
 
 /// The size of a buffer in bytes.
 pub const BUFFER: usize = 1 << 20;
@@ -26,8 +27,6 @@ pub const BUFFERS_MAX: usize = 32;
 const ALIGN: usize = 4096;
 /// A slow sink gets so many bytes at once, so that progress is seen.
 const SLICE: usize = 128 << 10;
-/// What a hole in a file reads as.
-static ZEROS: [u8; BUFFER] = [0; BUFFER];
 /// How often a thread that waits looks whether it should stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -390,7 +389,7 @@ fn give(sink: &mut dyn Sink, content: &Content, done: usize, n: usize) -> Result
         Content::Memory { memory, start } => sink
             .write_all(&memory[start + done..start + done + n])
             .map_err(RangeError::Sink),
-        Content::Zeros => sink.write_all(&ZEROS[..n]).map_err(RangeError::Sink),
+        Content::Zeros => sink.write_all(zeros(n)).map_err(RangeError::Sink),
         Content::File(range) => sink.take(&range.file, range.offset + done as u64, n),
     }
 }

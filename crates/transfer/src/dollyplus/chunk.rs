@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use goldring_wire::dollyplus::own::{self, Encoding, Verdicts};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::zeros::zeros;
+
 /// Buffers that were used and can be used again: asking the system for a fresh MiB
 /// costs more than filling it.
 #[derive(Debug, Default)]
@@ -111,9 +113,6 @@ pub struct Codec {
     pub unpack: fn(&[u8], &mut [u8]) -> io::Result<usize>,
 }
 
-/// Zeros to write.
-static ZEROS: [u8; own::CHUNK] = [0; own::CHUNK];
-
 /// Takes data out of chunks and keeps the digest of all of it.
 #[derive(Debug)]
 pub(super) struct Unpacker {
@@ -136,7 +135,7 @@ impl Unpacker {
         let length = chunk.about.length as usize;
         let data = match chunk.about.encoding {
             Encoding::Raw => chunk.payload(),
-            Encoding::Zeros => &ZEROS[..length],
+            Encoding::Zeros => zeros(length),
             Encoding::Zstd => {
                 let codec = self.codec.ok_or_else(|| {
                     io::Error::other("compressed data came, and this computer cannot unpack it")
@@ -164,8 +163,8 @@ impl Unpacker {
 
 /// Zeros are hashed once, not once for each chunk of an empty disk.
 fn hash_of(encoding: Encoding, data: &[u8]) -> u64 {
-    static FULL: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| xxh3_64(&ZEROS));
-    if encoding == Encoding::Zeros && data.len() == ZEROS.len() {
+    static FULL: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| xxh3_64(zeros(own::CHUNK)));
+    if encoding == Encoding::Zeros && data.len() == own::CHUNK {
         return *FULL;
     }
     xxh3_64(data)
@@ -252,7 +251,7 @@ impl Packer {
     pub(super) fn hole(&mut self, mut about: own::Chunk) -> Chunk {
         about.encoding = Encoding::Zeros;
         self.digest
-            .add(hash_of(Encoding::Zeros, &ZEROS[..about.length as usize]));
+            .add(hash_of(Encoding::Zeros, zeros(about.length as usize)));
         Self::zeros(about)
     }
 

@@ -14,7 +14,7 @@ use libtest_mimic::Trial;
 
 use crate::images::{golden, images};
 use crate::stage1::LIMIT;
-use crate::{no_lab, trial};
+use crate::{no_lab, not_long, trial};
 
 /// How long the clone of a disk may take, with three machines on two processors.
 const CLONE: Duration = Duration::from_secs(900);
@@ -24,12 +24,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial(
             "losses::rescue_dolly_c_method_and_a_node_without_power",
-            no_lab(),
+            no_lab().or_else(not_long),
             dolly_plus,
         ),
         trial(
             "losses::rescue_dollymethod_and_a_node_without_power",
-            no_lab(),
+            no_lab().or_else(not_long),
             dolly,
         ),
     ]

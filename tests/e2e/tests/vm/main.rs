@@ -50,6 +50,13 @@ fn no_lab() -> Option<&'static str> {
     }
 }
 
+/// Why a story of many minutes is not run, if so: all stories together have an hour.
+fn not_long() -> Option<&'static str> {
+    std::env::var_os("GOLDRING_LONG")
+        .is_none()
+        .then_some("takes many minutes; GOLDRING_LONG=1 cargo xtask test --tier vm runs it")
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = images::trials();

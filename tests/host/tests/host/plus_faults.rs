@@ -33,9 +33,9 @@ pub(crate) const STORIES: &[Story] = &[
     ("dolly_plus_strangers_at_every_port", strangers),
 ];
 
-const SIZE: usize = 60 << 20;
+const SIZE: usize = 40 << 20;
 
-/// A ring of goldring in the middle of its data, which takes some six seconds.
+/// A ring of goldring in the middle of its data, which takes some four seconds.
 fn moving(goldring: &Path, clients: usize, more: &[&str]) -> Result<(Ring, Vec<Program>)> {
     let ring = Ring::new(goldring, clients, SIZE)?;
     for computer in 0..=clients {
