@@ -241,6 +241,7 @@ impl Client<'_> {
             file: None,
             missed: 0,
             told: None,
+            calls: 0,
         };
         let mut clock = Clock::new(total, mode == Mode::Own);
         let (taken, last) = self.work((inward, up, onward, slots), &mut clock, report);

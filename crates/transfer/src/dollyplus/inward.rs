@@ -81,6 +81,23 @@ impl Inward<'_> {
         }
     }
 
+    /// Asked while nothing comes. The neighbour may wait for others, but not without an
+    /// end: a golden node that hangs does not answer, and an old one is not asked.
+    fn wait(&self, silent: Duration) -> Result<(), Trouble> {
+        if self.bank.is_stopped() {
+            return Err(Trouble::Stopped);
+        }
+        let limit = self.timing.orphan;
+        // Now and then is often enough.
+        let quiet = silent < limit || !silent.as_secs().is_multiple_of(ASK.as_secs());
+        let alive = || self.mode == Mode::Own && ask(self.server, &Command::Ping).is_ok();
+        if quiet || alive() {
+            return Ok(());
+        }
+        let seconds = limit.as_secs();
+        Err(Trouble::Silent(format!("has sent nothing for {seconds} s")))
+    }
+
     /// Takes one packet; whether it was the last one.
     fn take(&self, link: &mut Link, place: &mut Place) -> Result<bool, End> {
         while !self.bank.has_room() {
@@ -88,10 +105,7 @@ impl Inward<'_> {
                 return Err(End::Trouble(Trouble::End));
             }
         }
-        let mut patience = |_| match self.bank.is_stopped() {
-            true => Err(Trouble::Stopped),
-            false => Ok(()),
-        };
+        let mut patience = |silent| self.wait(silent);
         let head = link.head(&mut patience)?;
         match (self.mode, head) {
             (Mode::Own, Head::Own { kind, bytes }) => {
@@ -128,10 +142,7 @@ impl Inward<'_> {
         last: bool,
         length: u32,
     ) -> Result<bool, End> {
-        let mut patience = |_| match self.bank.is_stopped() {
-            true => Err(Trouble::Stopped),
-            false => Ok(()),
-        };
+        let mut patience = |silent| self.wait(silent);
         let mut number = [0; 4];
         link.exact(&mut number, &mut patience)?;
         let got = u32::from_be_bytes(number);
@@ -203,10 +214,7 @@ impl Inward<'_> {
         if got != wanted {
             return Err(Trouble::from(Strange::Gap { got, wanted }).into());
         }
-        let mut patience = |_| match self.bank.is_stopped() {
-            true => Err(Trouble::Stopped),
-            false => Ok(()),
-        };
+        let mut patience = |silent| self.wait(silent);
         let length = about.payload as usize;
         let bytes = if length == 0 {
             None

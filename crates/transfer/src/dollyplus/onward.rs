@@ -26,6 +26,9 @@ const OLD_SILENCE: Duration = Duration::from_secs(200);
 const IDLE_LOOK: Duration = Duration::from_secs(3);
 /// So many questions in a row without an answer mean that it is not.
 const MISSED: u32 = 2;
+/// How often the golden node is called for the verdicts, and the pause between.
+const CALLS: u32 = 10;
+const CALL_PAUSE: Duration = Duration::from_millis(500);
 /// How long the last one may take to close, once it has everything.
 const FAREWELL: Duration = Duration::from_secs(20);
 
@@ -55,6 +58,8 @@ pub(super) struct Onward<'a> {
     pub(super) missed: u32,
     /// As the last one: the number of the verdicts that the golden node was given.
     pub(super) told: Option<u64>,
+    /// As the last one: how often the golden node could not be called, in a row.
+    pub(super) calls: u32,
 }
 
 impl Onward<'_> {
@@ -73,6 +78,8 @@ impl Onward<'_> {
                             self.bank.sent();
                         }
                         Err(Trouble::Stopped) => break,
+                        // Nobody is left who could hear it.
+                        Err(_) if self.calls >= CALLS => self.bank.sent(),
                         Err(trouble) => self.replace(&trouble),
                     }
                 }
@@ -91,8 +98,9 @@ impl Onward<'_> {
     }
 
     fn send(&mut self, item: &Item) -> Result<(), Trouble> {
-        if self.next == 0 && matches!(item, Item::Chunk(_) | Item::End) {
-            // The golden node has the data already.
+        let alone = self.ring.own() == 0;
+        if self.next == 0 && (alone || matches!(item, Item::Chunk(_) | Item::End)) {
+            // The golden node has the data already, and says nothing to itself.
             return Ok(());
         }
         let packet = match item {
@@ -239,9 +247,14 @@ impl Onward<'_> {
             return;
         }
         match Link::connect(self.ring.server(), self.timing.stall) {
-            Ok(link) => self.link = Some(link),
-            // It is tried again with the next thing to say.
-            Err(_) => thread::sleep(Duration::from_millis(500)),
+            Ok(link) => {
+                self.link = Some(link);
+                self.calls = 0;
+            }
+            Err(_) => {
+                self.calls += 1;
+                thread::sleep(CALL_PAUSE);
+            }
         }
     }
 
@@ -285,5 +298,62 @@ fn patience(host: String, mode: Mode, bank: &Bank) -> impl FnMut(Duration) -> Re
                 silent.as_secs()
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use goldring_wire::dollyplus::own::Verdicts;
+    use goldring_wire::dollyplus::packet::{AVAILABLE, CALLED, Entry, Kind, List};
+    use goldring_wire::dollyplus::window::Limits;
+
+    use super::*;
+
+    /// Somebody with verdicts to tell, and nobody left to tell them to.
+    fn alone(ring: Ring) {
+        let bank = Bank::new(Limits::OWN, false, 0);
+        bank.put(Item::Verdicts(Verdicts::default()));
+        bank.close();
+        let (events, _heard) = mpsc::channel();
+        let second = Duration::from_secs(1);
+        let onward = Onward {
+            ring,
+            next: 0,
+            link: None,
+            bank: &bank,
+            mode: Mode::Own,
+            timing: Timing {
+                stall: second,
+                orphan: second,
+                finish: second,
+            },
+            events,
+            file: None,
+            missed: 0,
+            told: None,
+            calls: 0,
+        };
+        assert_eq!(onward.run(), 0);
+    }
+
+    #[test]
+    fn a_golden_node_without_clients_comes_to_its_end() {
+        alone(Ring::of_server("n0", &["n1"]));
+    }
+
+    #[test]
+    fn a_last_client_without_a_golden_node_comes_to_its_end() {
+        let entry = |flag, name: &str| Entry {
+            flag,
+            name: name.to_owned(),
+        };
+        let list = List {
+            kind: Kind::Ring,
+            // An address where nobody listens, at once.
+            entries: vec![entry(AVAILABLE, "127.0.0.2"), entry(CALLED, "n1")],
+        };
+        alone(Ring::called(list).unwrap());
     }
 }

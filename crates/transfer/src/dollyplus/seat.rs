@@ -68,6 +68,7 @@ impl Seat {
     /// These may become its neighbours.
     pub(super) fn allow(&self, members: Vec<IpAddr>) {
         self.lock().members = members;
+        self.moved.notify_all();
     }
 
     /// Data comes from this neighbour.
@@ -124,7 +125,13 @@ impl Seat {
     /// Somebody wants to be the new neighbour: cut off the old one, wait until the
     /// reading thread has noticed, and say which chunk comes next.
     fn reconnect(&self, from: IpAddr) -> Option<Command> {
+        let deadline = Instant::now() + LET_GO;
         let mut inner = self.lock();
+        // The names of the members may still be looked up.
+        while inner.bank.is_some() && inner.members.is_empty() && Instant::now() < deadline {
+            let waited = self.moved.wait_timeout(inner, LOOK);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         if inner.bank.is_none() || !inner.members.contains(&from) {
             drop(inner);
             let why = "wants to take a place in the ring, and is no member of it".to_owned();
@@ -139,7 +146,6 @@ impl Seat {
             // It may be gone; that is why somebody calls.
             let _ = upstream.shutdown(std::net::Shutdown::Both);
         }
-        let deadline = Instant::now() + LET_GO;
         while !inner.waits {
             if Instant::now() >= deadline {
                 return None;

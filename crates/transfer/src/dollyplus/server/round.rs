@@ -17,7 +17,7 @@ use crate::dolly::net::readable;
 use crate::dollyplus::bank::Bank;
 use crate::dollyplus::chunk::{Digest, Item};
 use crate::dollyplus::client::Clock;
-use crate::dollyplus::link::{Link, Trouble, addresses_of};
+use crate::dollyplus::link::{Link, Trouble, addresses_of, at_most};
 use crate::dollyplus::onward::{Mode, Onward};
 use crate::dollyplus::report::{Event, Reporter};
 use crate::dollyplus::source::{Reading, Stop};
@@ -76,7 +76,7 @@ pub(super) fn run(
         .map(|place| ring.host(place).to_owned())
         .collect();
     if server.options.dry {
-        return Ok(dry(down, verdicts));
+        return Ok(dry(server, down, verdicts));
     }
     let limits = match mode {
         Mode::Old => Limits::OLD,
@@ -112,6 +112,7 @@ pub(super) fn run(
             file: None,
             missed: 0,
             told: None,
+            calls: 0,
         },
         reading: Reading {
             bank: &bank,
@@ -145,8 +146,8 @@ struct Threads<'a> {
 }
 
 /// Nothing is written: the ring says farewell.
-fn dry(mut down: Link, verdicts: Verdicts) -> Round {
-    let mut patience = |_| Ok(());
+fn dry(server: &Server<'_>, mut down: Link, verdicts: Verdicts) -> Round {
+    let mut patience = at_most(server.options.timing.finish, "taken the farewell");
     // Whoever is gone cannot be told.
     let _ = down.send(&Kind::Bye.packet(&[]), &[], &mut patience);
     down.end();
