@@ -14,6 +14,37 @@ use rustix::fs::{Advice, fadvise, sendfile};
 /// sent: a socket still holds those that its peer has not confirmed.
 const LAG: u64 = 16 << 20;
 
+/// How often a block that cannot be read is tried.
+pub(crate) const TRIES: u32 = 3;
+
+/// Names the block of a disk that was tried so often.
+pub(crate) fn unreadable(at: u64, tries: u32, error: &io::Error) -> io::Error {
+    let block = at / 512;
+    let text = format!("block {block} (byte {at}) cannot be read, tried {tries} times: {error}");
+    io::Error::new(error.kind(), text)
+}
+
+/// Reads a part of a file into all of `bytes`. What cannot be read is tried again, and then
+/// named.
+pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    let (mut filled, mut failures) = (0, 0);
+    while filled < bytes.len() {
+        let at = offset + filled as u64;
+        match file.read_at(&mut bytes[filled..], at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                failures += 1;
+                if failures >= TRIES {
+                    return Err(unreadable(at, failures, &error));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A part of a file: from `offset` on.
 #[derive(Debug, Clone)]
 pub struct Range {
@@ -72,8 +103,7 @@ pub fn copy<W: Write + ?Sized>(
     sink: &mut W,
 ) -> Result<(), RangeError> {
     let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, offset)
-        .map_err(RangeError::File)?;
+    read_at(file, &mut bytes, offset).map_err(RangeError::File)?;
     sink.write_all(&bytes).map_err(RangeError::Sink)
 }
 
@@ -93,11 +123,11 @@ pub fn send<S: AsFd + Write>(
         match sendfile(&*socket, file, Some(&mut offset), left) {
             Ok(0) => return Err(RangeError::File(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            // Some file systems cannot.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                return copy(file, offset, left, socket);
-            }
-            Err(error) => return Err(blame(error.into())),
+            Err(error) => match blame(error.into()) {
+                // Some file systems cannot, and some blocks can be read the second time.
+                RangeError::File(_) => return copy(file, offset, left, socket),
+                sink @ RangeError::Sink(_) => return Err(sink),
+            },
         }
     }
     Ok(())

@@ -143,6 +143,12 @@ impl Flowing {
         self.pump.status().lanes.get(lane).map(|lane| lane.bytes)
     }
 
+    /// The own disk has everything, and how much that is, whatever became of the others.
+    pub(super) fn stored(&self) -> Option<u64> {
+        let lane = self.pump.status().lanes.into_iter().next()?;
+        (self.own_lane && lane.state == LaneState::Finished).then_some(lane.bytes)
+    }
+
     /// How many bytes the slowest lane took.
     pub(super) fn slowest(&self) -> u64 {
         let lanes = self.pump.status().lanes;
@@ -174,7 +180,8 @@ impl Flowing {
             let (kind, text) = match &lane.state {
                 LaneState::Failed(kind, text) => (kind, text),
                 LaneState::Unreadable(text) => {
-                    return Err(Blame::Here(unreadable(&self.source, text)));
+                    let why = format!("failed: {text}");
+                    return Err(Blame::Here(unreadable(&self.source, &why)));
                 }
                 _ => continue,
             };

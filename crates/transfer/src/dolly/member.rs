@@ -244,7 +244,8 @@ impl Member<'_> {
         if let Some(flow) = &flow {
             flow.settle();
         }
-        match (result, self.stored) {
+        let stored = self.stored.or_else(|| flow.as_ref()?.stored());
+        match (result, stored) {
             (Ok(()), _) if self.switched => Ok(Ending::Switched),
             (Ok(()), bytes) => Ok(Ending::Stored(
                 self.summary(bytes.unwrap_or_default(), None),

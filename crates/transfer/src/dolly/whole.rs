@@ -2,7 +2,6 @@
 //! and nothing is copied or, where the file has holes, even read.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::thread;
 
@@ -10,7 +9,7 @@ use goldring_wire::dolly::BLOCK;
 
 use super::intake::{Gate, IntakeError, PAUSE};
 use crate::pump::{BUFFER, Feeder};
-use crate::range::Range;
+use crate::range::{self, Range};
 
 /// Looks for a hole at a byte: where it ends, if there is one.
 pub type HoleAt = Box<dyn FnMut(u64) -> Option<u64> + Send>;
@@ -56,11 +55,10 @@ pub(super) fn run(mut whole: Whole, feeder: Feeder, gate: &Gate) -> Result<u64, 
             range.announce(len);
             // So this thread waits for the disk, not a child's.
             let last = at + len as u64 - 1;
-            file.read_exact_at(&mut [0], last)
-                .map_err(|error| IntakeError::Io {
-                    received: at,
-                    error,
-                })?;
+            range::read_at(&file, &mut [0], last).map_err(|error| IntakeError::Io {
+                received: at,
+                error,
+            })?;
             feeder.feed_range(range, len)?;
         }
         at += len as u64;

@@ -9,9 +9,7 @@ use goldring_wire::dollyplus::own::{self, Encoding};
 use super::bank::Bank;
 use super::chunk::{Chunk, Codec, Digest, Item, Packer, Pool};
 use super::onward::Mode;
-
-/// How often a block that cannot be read is tried again.
-const TRIES: u32 = 3;
+use crate::range::{self, TRIES};
 
 /// What a file is read through.
 pub trait Input: Read + Send {
@@ -220,11 +218,8 @@ fn fill(input: &mut dyn Input, buffer: &mut [u8], offset: u64) -> io::Result<usi
                 failures += 1;
                 let at = offset + filled as u64;
                 if failures >= TRIES || input.go_to(at).is_err() {
-                    let text = format!(
-                        "block {} (byte {at}) cannot be read, tried {failures} times: {error}; \
-                         check the disk, or clone without this file",
-                        at / 512
-                    );
+                    let text = range::unreadable(at, failures, &error);
+                    let text = format!("{text}; check the disk, or clone without this file");
                     return Err(io::Error::new(error.kind(), text));
                 }
             }
