@@ -88,6 +88,13 @@ pub(super) fn connect_with_segments(
 /// Makes a dead peer or a pulled cable an error after about `stall`, and a full peer
 /// unable to block a small message for ever.
 pub(crate) fn tune(stream: &TcpStream, stall: Duration) -> io::Result<()> {
+    keep_alive(stream, stall)?;
+    must_answer(stream, stall)
+}
+
+/// Makes a dead peer or a pulled cable an error after about `stall`, as long as nothing is
+/// on its way to it.
+pub(crate) fn keep_alive(stream: &TcpStream, stall: Duration) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     let at_least = |time: Duration| time.max(Duration::from_secs(1));
@@ -95,6 +102,11 @@ pub(crate) fn tune(stream: &TcpStream, stall: Duration) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, at_least(stall / 3))?;
     sockopt::set_tcp_keepintvl(stream, at_least(stall / 6))?;
     sockopt::set_tcp_keepcnt(stream, 4)?;
+    Ok(())
+}
+
+/// The same while something is on its way.
+pub(crate) fn must_answer(stream: &TcpStream, stall: Duration) -> io::Result<()> {
     // Linux counts a peer that is alive and takes nothing, too. The watch over the data
     // knows better who is to blame, so it gets its chance first.
     let millis = u32::try_from((stall * 3 / 2).as_millis()).unwrap_or(u32::MAX);

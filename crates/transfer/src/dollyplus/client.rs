@@ -15,7 +15,7 @@ use goldring_wire::dollyplus::window::Limits;
 use super::bank::Bank;
 use super::chunk::Codec;
 use super::desk::{Answer, Desk};
-use super::inward::Inward;
+use super::inward::{Inward, Presence};
 use super::join::{self, Callers, Member, What};
 use super::link::{Link, Trouble, addresses_of, ask, at_most};
 use super::onward::{Mode, Onward};
@@ -229,6 +229,7 @@ impl Client<'_> {
             files: outputs.len(),
             pool: Arc::default(),
             events: self.events.clone(),
+            server_is: Presence::default(),
         };
         let onward = Onward {
             ring,
@@ -269,7 +270,9 @@ impl Client<'_> {
     fn sit_down(&self, ring: &Ring, bank: &Arc<Bank>, up: &Link) -> Result<(), PlusError> {
         self.seat.take(bank);
         // A name service that is slow must not stop the ring.
-        let (seat, hosts) = (Arc::clone(self.seat), ring.hosts().to_vec());
+        // Only those before it have anything for it.
+        let before = ring.hosts().iter().take(ring.own());
+        let (seat, hosts) = (Arc::clone(self.seat), before.cloned().collect::<Vec<_>>());
         thread::spawn(move || {
             let names: Vec<String> = hosts.into_iter().map(|host| host.name).collect();
             seat.allow(addresses_of(&names));
@@ -478,6 +481,11 @@ impl Clock {
             self.told = Some(Instant::now());
             report.event(Event::Progress(done, self.total));
         }
+    }
+
+    /// Somebody has said that it has everything: until now it has lasted.
+    pub(super) fn end(&mut self) {
+        self.ended = Some(Instant::now());
     }
 
     pub(super) fn elapsed(&self) -> Duration {

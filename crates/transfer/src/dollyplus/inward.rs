@@ -1,6 +1,7 @@
 //! The thread that takes what comes from the computer before this one, and finds another
 //! one when that is gone.
 
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -25,6 +26,8 @@ const ASK: Duration = Duration::from_secs(5);
 const MISSED: u32 = 3;
 /// How long a client without a neighbour waits once it has everything.
 const LINGER: Duration = Duration::from_secs(15);
+/// How the reason begins when a client says it in the place of the golden node.
+const GONE: &str = "the golden node, ";
 /// How often it is looked whether everything is written.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -43,6 +46,14 @@ pub(super) struct Inward<'a> {
     pub(super) files: usize,
     pub(super) pool: Arc<Pool>,
     pub(super) events: Sender<Event>,
+    pub(super) server_is: Presence,
+}
+
+/// Whether the golden node answers, as far as it was asked.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    asked: Cell<Option<Instant>>,
+    missed: Cell<u32>,
 }
 
 /// Where a file is, as an old neighbour counts.
@@ -87,14 +98,14 @@ impl Inward<'_> {
         if self.bank.is_stopped() {
             return Err(Trouble::Stopped);
         }
-        let limit = self.timing.orphan;
-        // Now and then is often enough.
-        let quiet = silent < limit || !silent.as_secs().is_multiple_of(ASK.as_secs());
-        let alive = || self.mode == Mode::Own && ask(self.server, &Command::Ping).is_ok();
-        if quiet || alive() {
+        let limit = match self.mode {
+            Mode::Own => self.timing.stall,
+            Mode::Old => self.timing.orphan,
+        };
+        if silent < limit || self.mode == Mode::Own && !self.is_server_gone(&Command::Ping) {
             return Ok(());
         }
-        let seconds = limit.as_secs();
+        let seconds = silent.as_secs();
         Err(Trouble::Silent(format!("has sent nothing for {seconds} s")))
     }
 
@@ -192,7 +203,10 @@ impl Inward<'_> {
                 let why = own::one_line(&String::from_utf8_lossy(body));
                 self.bank.put(Item::Abort(why.clone()));
                 self.bank.close();
-                return Err(End::Over(format!("{} gave up: {why}", self.server)));
+                return Err(End::Over(match why.starts_with(GONE) {
+                    true => format!("{why}; start the ring again"),
+                    false => format!("{} gave up: {why}", self.server),
+                }));
             }
             own::Kind::Plan => {
                 let (got, wanted) = ("a second plan", "data");
@@ -260,7 +274,7 @@ impl Inward<'_> {
     fn wait_for_neighbour(&self, trouble: &Trouble) -> Result<Option<Link>, String> {
         let lost = format!("the computer before this one {trouble}");
         let _ = self.events.send(Event::Orphaned(lost.clone()));
-        let (start, mut asked, mut missed) = (Instant::now(), Instant::now(), 0);
+        let start = Instant::now();
         loop {
             if let Some(stream) = self.seat.new_neighbour(self.listener) {
                 let link = Link::new(stream, self.timing.stall);
@@ -278,18 +292,18 @@ impl Inward<'_> {
                 self.bank.close();
                 return Ok(None);
             }
-            if self.mode == Mode::Own && asked.elapsed() >= ASK {
-                asked = Instant::now();
-                missed = if self.is_server_there() {
-                    0
-                } else {
-                    missed + 1
-                };
-            }
-            let gone = missed >= MISSED;
+            // It is told that this computer is here and what it wants.
+            let back = Command::Back {
+                name: self.me.to_owned(),
+                wanted: u32::try_from(self.bank.wanted()).unwrap_or(u32::MAX),
+            };
+            let gone = self.mode == Mode::Own && self.is_server_gone(&back);
             if (gone || start.elapsed() >= self.timing.orphan) && !complete {
                 let why = if gone {
-                    format!("and the golden node, {}, answers no more", self.server)
+                    let why = format!("{GONE}{}, answers no more", self.server);
+                    // The others need not find out one after the other.
+                    self.bank.put(Item::Abort(why.clone()));
+                    format!("and {why}")
                 } else {
                     let seconds = self.timing.orphan.as_secs();
                     format!("and nobody took its place in {seconds} s")
@@ -299,14 +313,15 @@ impl Inward<'_> {
         }
     }
 
-    /// Tells the golden node that this computer is here and what it wants; whether it
-    /// answers.
-    fn is_server_there(&self) -> bool {
-        let back = Command::Back {
-            name: self.me.to_owned(),
-            wanted: u32::try_from(self.bank.wanted()).unwrap_or(u32::MAX),
-        };
-        ask(self.server, &back).is_ok()
+    /// Asks the golden node now and then; whether it has not answered for a while.
+    fn is_server_gone(&self, question: &Command) -> bool {
+        let Presence { asked, missed } = &self.server_is;
+        if asked.get().is_none_or(|at| at.elapsed() >= ASK) {
+            asked.set(Some(Instant::now()));
+            let answered = ask(self.server, question).is_ok();
+            missed.set(if answered { 0 } else { missed.get() + 1 });
+        }
+        missed.get() >= MISSED
     }
 }
 

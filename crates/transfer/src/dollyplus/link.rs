@@ -13,7 +13,7 @@ use goldring_wire::dollyplus::packet::{Command, HEAD, Head, List, Strange};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, sockopt};
 
-use crate::dolly::net::{readable, tune};
+use crate::dolly::net::{keep_alive, must_answer, readable};
 
 /// How often somebody who waits for a peer looks around.
 const LOOK: Duration = Duration::from_millis(250);
@@ -95,9 +95,10 @@ pub(super) struct Link {
 
 impl Link {
     /// Takes a connection over. `stall`: after so long without an answer of the
-    /// peer's kernel it is dead.
+    /// peer's kernel it is dead, unless something is on its way to it: who sends asks how
+    /// the peer is, because one that waits for others takes nothing, and is alive.
     pub(super) fn new(stream: TcpStream, stall: Duration) -> Result<Self, Trouble> {
-        tune(&stream, stall)?;
+        keep_alive(&stream, stall)?;
         // What is refused is smaller than asked for, which does no harm.
         let _ = sockopt::set_socket_send_buffer_size(&stream, SOCKET_BUFFER);
         let _ = sockopt::set_socket_recv_buffer_size(&stream, SOCKET_BUFFER);
@@ -112,6 +113,11 @@ impl Link {
     /// Connects to a host's ring port.
     pub(super) fn connect(host: &str, stall: Duration) -> Result<Self, Trouble> {
         Self::new(connect(host, DOLLY_DATA_PORT)?, stall)
+    }
+
+    /// A peer that nobody can ask has to take something in about this time.
+    pub(super) fn has_to_answer(&self, stall: Duration) -> Result<(), Trouble> {
+        Ok(must_answer(&self.stream, stall)?)
     }
 
     /// These bytes were read of it before.

@@ -66,6 +66,10 @@ impl Onward<'_> {
     /// Sends until the bank is closed and empty. Gives the place of the last neighbour.
     pub(super) fn run(mut self) -> usize {
         let mut looked = Instant::now();
+        if self.watch_link().is_err() {
+            // Sending will say so.
+            self.link = None;
+        }
         loop {
             match self.bank.next_to_send() {
                 Next::Item(item) => {
@@ -236,8 +240,17 @@ impl Onward<'_> {
                 .flatten();
         }
         self.link = Some(Link::connect(&host, self.timing.stall)?);
+        self.watch_link()?;
         let _ = self.events.send(Event::Resumed(host, u64::from(wanted)));
         Ok(())
+    }
+
+    /// Nobody can ask an old one how it is while it works.
+    fn watch_link(&self) -> Result<(), Trouble> {
+        match &self.link {
+            Some(link) if self.mode == Mode::Old => link.has_to_answer(self.timing.stall),
+            _ => Ok(()),
+        }
     }
 
     /// This computer is the last one now; the golden node wants the verdicts from it.
@@ -262,7 +275,10 @@ impl Onward<'_> {
     fn farewell(&mut self) {
         let Some(link) = &mut self.link else { return };
         link.end();
-        if self.bank.is_stopped() {
+        // The golden node has had the verdicts before its farewell came; without that, it
+        // is gone.
+        let is_told = self.mode == Mode::Own && self.next == 0;
+        if is_told || self.bank.is_stopped() {
             return;
         }
         let mut patience = at_most(FAREWELL, "closed the connection");

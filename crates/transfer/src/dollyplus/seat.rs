@@ -30,7 +30,7 @@ struct Inner {
     waits: bool,
     /// Who has announced itself as the new neighbour.
     expected: Option<IpAddr>,
-    /// Addresses of the ring's members; empty while nobody may call.
+    /// Addresses of the members before it; empty while nobody may call.
     members: Vec<IpAddr>,
     /// The chunk that is wanted next, as an old neighbour counts.
     wanted: u32,
@@ -134,7 +134,7 @@ impl Seat {
         }
         if inner.bank.is_none() || !inner.members.contains(&from) {
             drop(inner);
-            let why = "wants to take a place in the ring, and is no member of it".to_owned();
+            let why = "wants to take a place in the ring, and is no member before it".to_owned();
             self.tell(Event::Dropped {
                 peer: from.to_string(),
                 why,

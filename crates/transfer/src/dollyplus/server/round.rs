@@ -233,6 +233,7 @@ impl<'a> Flight<'a> {
             for (name, verdict) in verdicts.0 {
                 if self.members.contains(&name) && self.verdicts.of(&name).is_none() {
                     report.event(Event::Verdict(name.clone(), verdict.clone()));
+                    self.clock.end();
                     self.verdicts.add(&name, verdict);
                 }
             }
@@ -279,6 +280,9 @@ impl<'a> Flight<'a> {
             self.listen(report);
             self.look(report);
             let said = self.mode == Mode::Old && self.server.counter.is_finished();
+            if said {
+                self.clock.end();
+            }
             if said || self.awaited() == 0 {
                 break;
             }
