@@ -52,6 +52,14 @@ pub fn run(program: &str, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Limits what a card in a namespace sends.
+fn limit(namespace: &str, card: &str, rate: &str) -> Result<()> {
+    let mut args = vec!["netns", "exec", namespace, "tc", "qdisc", "add"];
+    args.extend(["dev", card, "root", "tbf", "rate", rate]);
+    args.extend(["burst", "128kb", "latency", "50ms"]);
+    ip(&args)
+}
+
 impl Net {
     /// Makes `computers` of them.
     ///
@@ -159,13 +167,42 @@ impl Net {
     /// # Errors
     /// `tc` fails.
     pub fn slow(&self, computer: usize, rate: &str) -> Result<()> {
+        limit(&self.namespace(computer), "eth0", rate)
+    }
+
+    /// Limits what a computer sends and what it gets.
+    ///
+    /// # Errors
+    /// `tc` fails.
+    pub fn slow_both_ways(&self, computer: usize, rate: &str) -> Result<()> {
+        let bridge = format!("{}b", self.prefix);
+        limit(&bridge, &format!("p{computer}"), rate)?;
+        self.slow(computer, rate)
+    }
+
+    /// The kernels of all computers keep at most so many bytes of a connection, at each
+    /// end; without that, dozens of MiB are neither here nor there.
+    ///
+    /// # Errors
+    /// `sysctl` fails.
+    pub fn small_buffers(&self, bytes: u32) -> Result<()> {
+        for computer in 0..self.computers {
+            let name = self.namespace(computer);
+            let of = |kind| format!("net.ipv4.tcp_{kind}=4096 65536 {bytes}");
+            let (receive, send) = (of("rmem"), of("wmem"));
+            ip(&["netns", "exec", &name, "sysctl", "-qw", &receive, &send])?;
+        }
+        Ok(())
+    }
+
+    /// A computer sends as quickly as it can again.
+    ///
+    /// # Errors
+    /// It was not slow.
+    pub fn quick(&self, computer: usize) -> Result<()> {
         let name = self.namespace(computer);
-        let tbf = [
-            "root", "tbf", "rate", rate, "burst", "128kb", "latency", "50ms",
-        ];
-        let mut args = vec!["netns", "exec", &name, "tc", "qdisc", "add", "dev", "eth0"];
-        args.extend(tbf);
-        ip(&args)
+        let words = ["tc", "qdisc", "del", "dev", "eth0", "root"];
+        ip(&[&["netns", "exec", &name][..], &words].concat())
     }
 
     /// Pulls a computer's cable.

@@ -58,6 +58,11 @@ pub fn classic() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/classic.py")
 }
 
+/// Somebody who does not belong to a ring and tries every port with nonsense.
+pub fn stranger() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/stranger.py")
+}
+
 /// The independent peer of the SUSE dialect.
 pub fn suse() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/suse.py")
@@ -114,6 +119,14 @@ impl Program {
             thread::sleep(Duration::from_millis(10));
         }
         Ok(())
+    }
+
+    /// Whether it has not ended.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// Waits for its end: the exit code, or none when a signal ended it.

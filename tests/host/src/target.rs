@@ -21,6 +21,15 @@ impl Loop {
     /// There are no loop devices here.
     pub fn new(file: &Path, size: u64) -> Result<Self> {
         std::fs::File::create(file)?.set_len(size)?;
+        Self::of(file)
+    }
+
+    /// Makes a file that exists a disk. When the file becomes shorter later, the disk has
+    /// blocks that cannot be read.
+    ///
+    /// # Errors
+    /// There are no loop devices here.
+    pub fn of(file: &Path) -> Result<Self> {
         let output = Command::new("losetup")
             .args(["-f", "--show"])
             .arg(file)
@@ -67,5 +76,32 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         // It may be gone.
         let _ = run("umount", &[&self.place]);
+    }
+}
+
+/// A file system in memory that has little room; unmounted when dropped.
+#[derive(Debug)]
+pub struct Small {
+    place: String,
+}
+
+impl Small {
+    /// Mounts one with so much room, such as `24m`.
+    ///
+    /// # Errors
+    /// It cannot be mounted.
+    pub fn new(place: &Path, size: &str) -> Result<Self> {
+        std::fs::create_dir_all(place)?;
+        let place = place.to_string_lossy().into_owned();
+        let size = format!("size={size}");
+        run("mount", &["-t", "tmpfs", "-o", &size, "small", &place])?;
+        Ok(Self { place })
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Whoever still writes there is killed soon.
+        let _ = run("umount", &["-l", &self.place]);
     }
 }

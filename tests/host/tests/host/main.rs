@@ -12,6 +12,7 @@ mod plus;
 mod plus_faults;
 mod rings;
 mod suse;
+mod table;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -69,6 +70,16 @@ fn main() {
         (ipv6::ODD, &reason),
         (ipv6::REAL, &no_routers),
     ];
+    let table = table::rows().map(|row| {
+        let goldring = Arc::clone(&goldring);
+        let work = move || {
+            row.run(&goldring)
+                .map_err(|error| Failed::from(format!("{error:#}")))
+        };
+        Trial::test(row.to_string(), work)
+            .with_ignored_flag(reason.is_some())
+            .with_kind(reason.as_deref().map_or("", |_| "lacks something"))
+    });
     let trials = stories
         .iter()
         .flat_map(|(stories, reason)| stories.iter().map(move |story| (story, reason)))
@@ -79,6 +90,7 @@ fn main() {
                 .with_ignored_flag(reason.is_some())
                 .with_kind(reason.as_deref().map_or("", |_| "lacks something"))
         })
+        .chain(table)
         .collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use goldring_host_tests::net::run;
-use goldring_host_tests::program::{Program, Signal};
+use goldring_host_tests::program::{Program, Signal, stranger};
 use goldring_host_tests::ring::{LONG, Ring};
+use goldring_host_tests::target::Small;
 
 use crate::Story;
 
@@ -171,16 +171,8 @@ fn slow(goldring: &Path) -> Result<()> {
 
 fn full(goldring: &Path) -> Result<()> {
     let ring = Ring::new(goldring, 3, 20 << 20)?;
-    let home = ring.home(2);
-    fs::create_dir_all(&home)?;
-    let place = home.join("small");
-    fs::create_dir_all(&place)?;
-    let place = place.to_string_lossy().into_owned();
-    let options = ["-t", "tmpfs", "-o", "size=24m", "small", &place];
-    run("mount", &options)?;
-    let result = fill(&ring);
-    run("umount", &["-l", &place])?;
-    result
+    let _small = Small::new(&ring.home(2).join("small"), "24m")?;
+    fill(&ring)
 }
 
 /// There was room enough when the ring began, and then somebody else took it.
@@ -276,37 +268,11 @@ fn strangers(goldring: &Path) -> Result<()> {
     others_have_all(&ring, &mut programs, &[])
 }
 
-const SCRIPT: &str = r#"
-import socket, sys
-packets = [b"", b"\0", b"GET / HTTP/1.0\r\n\r\n", b"infile /etc/passwd\noutfile /x\n", b"\xff" * 4096,
-    b"ROPN\xff\xff\x00\x02", b"ROPN\x00\x08\x00\x02\x01n0\0\x01n1\0RCLS", b"SEQN\xff\xff\xff\xff",
-    b"SEND\x00\x40\x00\x00\x00\x00\x00\x00", b"CMND\x00\x04\x00\x01\0\0\0\0", b"CMND\x00\x00\x00\x63",
-    b"CMND\x00\x04\x47\x01\0\0\0\x05", b"GRBY\0\0\0\0", b"GRAB\0\0\0\x02no", b"GRPL\x7f\xff\xff\xff"]
-for host in sys.argv[1:]:
-    for port in (9997, 9998):
-        for packet in packets:
-            try:
-                s = socket.create_connection((host, port), 2)
-                s.settimeout(0.05)
-                s.sendall(packet)
-                try: s.recv(100)
-                except OSError: pass
-                s.close()
-            except OSError:
-                pass
-"#;
-
 fn pester(ring: &Ring, when: &str) -> Result<()> {
     let start = Instant::now();
     let status = Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            &ring.net.namespace(4),
-            "python3",
-            "-c",
-            SCRIPT,
-        ])
+        .args(["netns", "exec", &ring.net.namespace(4), "python3"])
+        .arg(stranger())
         .args(["n0", "n1", "n2", "n3"])
         .status()?;
     ensure!(
