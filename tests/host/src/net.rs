@@ -119,11 +119,9 @@ impl Net {
         let hosts: String = (0..self.computers)
             .map(|i| format!("10.78.0.{} n{i}-b n{i}-c nx{i}\n", i + 10))
             .collect();
+        self.add_hosts(&hosts)?;
         for i in 0..self.computers {
             let name = self.namespace(i);
-            let known = PathBuf::from("/etc/netns").join(&name).join("hosts");
-            let before = fs::read_to_string(&known)?;
-            fs::write(&known, before + &hosts)?;
             let port = format!("q{i}");
             ip(&[
                 "link", "add", &port, "netns", &bridge, "type", "veth", "peer", "name", "eth1",
@@ -133,6 +131,27 @@ impl Net {
             let address = format!("10.78.0.{}/24", i + 10);
             ip(&["-n", &name, "addr", "add", &address, "dev", "eth1"])?;
             ip(&["-n", &name, "link", "set", "eth1", "up"])?;
+        }
+        Ok(())
+    }
+
+    /// Everybody knows these computers by other names, too.
+    ///
+    /// # Errors
+    /// The names cannot be written.
+    pub fn add_names(&self, names: &[(usize, &str)]) -> Result<()> {
+        let line =
+            |(computer, name): &(usize, &str)| format!("{} {name}\n", self.address(*computer));
+        self.add_hosts(&names.iter().map(line).collect::<String>())
+    }
+
+    fn add_hosts(&self, hosts: &str) -> Result<()> {
+        for i in 0..self.computers {
+            let known = PathBuf::from("/etc/netns")
+                .join(self.namespace(i))
+                .join("hosts");
+            let before = fs::read_to_string(&known)?;
+            fs::write(&known, before + hosts)?;
         }
         Ok(())
     }

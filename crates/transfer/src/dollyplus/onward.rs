@@ -103,8 +103,9 @@ impl Onward<'_> {
 
     fn send(&mut self, item: &Item) -> Result<(), Trouble> {
         let alone = self.ring.own() == 0;
-        if self.next == 0 && (alone || matches!(item, Item::Chunk(_) | Item::End)) {
-            // The golden node has the data already, and says nothing to itself.
+        if self.next == 0 && (alone || !matches!(item, Item::Verdicts(_))) {
+            // The golden node has the data already, knows when it is over, and says nothing
+            // to itself.
             return Ok(());
         }
         let packet = match item {
@@ -113,7 +114,6 @@ impl Onward<'_> {
             _ if self.mode == Mode::Old => return Ok(()),
             Item::End => own::Kind::End.packet(&[]),
             Item::Verdicts(verdicts) => own::Kind::Verdicts.packet(verdicts.encode().as_bytes()),
-            Item::Bye if self.next == 0 => return Ok(()),
             Item::Bye => own::Kind::Bye.packet(&[]),
             Item::Abort(why) => own::Kind::Abort.packet(why.as_bytes()),
         };

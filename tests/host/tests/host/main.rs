@@ -6,6 +6,7 @@ mod faults;
 mod forms;
 mod ipv6;
 mod leases;
+mod manual;
 mod over;
 mod peers;
 mod plus;
@@ -62,6 +63,7 @@ fn main() {
         (discovery::STORIES, &reason),
         (peers::STORIES, &reason),
         (over::STORIES, &reason),
+        (manual::STORIES, &reason),
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),
         (targets::STORIES, &reason),

@@ -44,62 +44,49 @@ enum Fault {
     Strangers,
 }
 
-const FAULTS: [Fault; 12] = [
-    Fault::Killed,
-    Fault::Frozen,
-    Fault::Unplugged,
-    Fault::Rebooted,
-    Fault::Slow,
-    Fault::FullDisk,
-    Fault::WriteError,
-    Fault::GoldenKilled,
-    Fault::GoldenFrozen,
-    Fault::GoldenUnplugged,
-    Fault::GoldenReadError,
-    Fault::Strangers,
-];
-
-/// The columns: a name, and the computers that it happens to.
-type Column = (&'static str, &'static [usize]);
-
-const NODES: [Column; 4] = [
-    ("first", &[1]),
-    ("middle", &[2]),
-    ("last", &[4]),
-    ("neighbours", &[2, 3]),
-];
-const GOLDEN: [Column; 1] = [("golden", &[0])];
-const EVERYBODY: [Column; 1] = [("everybody", &[])];
-
 impl Fault {
-    fn columns(self) -> &'static [Column] {
-        match self {
-            Self::GoldenKilled
-            | Self::GoldenFrozen
-            | Self::GoldenUnplugged
-            | Self::GoldenReadError => &GOLDEN,
-            Self::Strangers => &EVERYBODY,
-            _ => &NODES,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Killed => "killed",
-            Self::Frozen => "frozen",
-            Self::Unplugged => "unplugged",
-            Self::Rebooted => "rebooted",
-            Self::Slow => "slow",
-            Self::FullDisk => "full_disk",
-            Self::WriteError => "write_error",
-            Self::GoldenKilled => "golden_killed",
-            Self::GoldenFrozen => "golden_frozen",
-            Self::GoldenUnplugged => "golden_unplugged",
-            Self::GoldenReadError => "golden_read_error",
-            Self::Strangers => "strangers",
-        }
+    /// The golden node's.
+    fn is_golden(self) -> bool {
+        matches!(
+            self,
+            Self::GoldenKilled | Self::GoldenFrozen | Self::GoldenUnplugged | Self::GoldenReadError
+        )
     }
 }
+
+/// A cell: its column, what happens, and to whom.
+#[derive(Debug, Clone, Copy)]
+struct Cell(&'static str, Fault, &'static [usize]);
+
+/// To one node at each place, and to two neighbours at once.
+const fn everywhere(fault: Fault) -> [Cell; 4] {
+    [
+        Cell("first", fault, &[1]),
+        Cell("middle", fault, &[2]),
+        Cell("last", fault, &[4]),
+        Cell("neighbours", fault, &[2, 3]),
+    ]
+}
+
+const ROWS: [(&str, &[Cell]); 9] = [
+    ("killed", &everywhere(Fault::Killed)),
+    ("frozen", &everywhere(Fault::Frozen)),
+    ("unplugged", &everywhere(Fault::Unplugged)),
+    ("rebooted", &everywhere(Fault::Rebooted)),
+    ("slow", &everywhere(Fault::Slow)),
+    ("full_disk", &everywhere(Fault::FullDisk)),
+    ("write_error", &everywhere(Fault::WriteError)),
+    (
+        "golden",
+        &[
+            Cell("killed", Fault::GoldenKilled, &[0]),
+            Cell("frozen", Fault::GoldenFrozen, &[0]),
+            Cell("unplugged", Fault::GoldenUnplugged, &[0]),
+            Cell("read_error", Fault::GoldenReadError, &[0]),
+        ],
+    ),
+    ("strangers", &[Cell("everywhere", Fault::Strangers, &[])]),
+];
 
 impl Way {
     fn name(self) -> &'static str {
@@ -113,17 +100,23 @@ impl Way {
 
 /// A row of one way's table.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Row(Way, Fault);
+pub(crate) struct Row {
+    way: Way,
+    name: &'static str,
+    cells: &'static [Cell],
+}
 
 /// All of them.
 pub(crate) fn rows() -> impl Iterator<Item = Row> {
-    let of = |fault| WAYS.into_iter().map(move |way| Row(way, fault));
-    FAULTS.into_iter().flat_map(of)
+    ROWS.into_iter().flat_map(|(name, cells)| {
+        let of = move |way| Row { way, name, cells };
+        WAYS.into_iter().map(of)
+    })
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fault_table_{}_{}", self.0.name(), self.1.name())
+        write!(f, "fault_table_{}_{}", self.way.name(), self.name)
     }
 }
 
@@ -131,10 +124,9 @@ impl Row {
     /// Runs all cells at the same time: mostly they wait.
     pub(crate) fn run(self, goldring: &Path) -> Result<()> {
         let seen: Vec<(&str, Result<Seen>)> = thread::scope(|scope| {
-            let cells = self.1.columns().iter();
-            let cells: Vec<_> = cells
-                .map(|column| (column.0, scope.spawn(|| self.cell(goldring, column.1))))
-                .collect();
+            let start =
+                |cell: &'static Cell| (cell.0, scope.spawn(move || self.cell(goldring, *cell)));
+            let cells: Vec<_> = self.cells.iter().map(start).collect();
             let crashed = |_| Err(anyhow::anyhow!("the cell crashed"));
             let ended = cells
                 .into_iter()
@@ -154,9 +146,8 @@ impl Row {
         bail!("{}", wrong.join("\n"));
     }
 
-    fn cell(self, goldring: &Path, victims: &'static [usize]) -> Result<Seen> {
-        let Self(way, fault) = self;
-        let mut scene = Scene::new(goldring, (way, fault), victims)?;
+    fn cell(self, goldring: &Path, Cell(_, fault, victims): Cell) -> Result<Seen> {
+        let mut scene = Scene::new(goldring, (self.way, fault), victims)?;
         let start = scene.strike()?;
         judge::judge(&mut scene, start)
     }
