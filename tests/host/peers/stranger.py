@@ -1,12 +1,17 @@
 """Talks nonsense to every port of a ring: a scanner, and somebody who knows the words.
 
-stranger.py [--scan] [--listed] HOST...
+stranger.py [--scan] [--listed] [--forever] HOST...
     --scan      other ports as well, as a port scan does
     --listed    what a member of a ring may say is left out
+    --forever   all hosts and ports at the same time, again and again; and many
+                connections that are held and say nothing, or half of something
 """
 
+import random
 import socket
 import sys
+import threading
+import time
 
 PORTS = (9997, 9998)
 DISCOVERY = 9996
@@ -54,6 +59,25 @@ def scan(host):
             datagrams.sendto(packet, (host, DISCOVERY))
 
 
+def pester_forever(host, port):
+    """Packets in no order, and connections that are kept."""
+    held = []
+    while True:
+        packets = random.sample(PACKETS, len(PACKETS))
+        for packet in packets:
+            try:
+                peer = socket.create_connection((host, port), 2)
+                peer.sendall(packet[:random.randint(0, len(packet))])
+                held.append(peer)
+            except OSError:
+                time.sleep(0.05)
+            while len(held) > 40:
+                held.pop(random.randrange(len(held))).close()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            for packet in packets:
+                datagrams.sendto(packet, (host, DISCOVERY))
+
+
 def main():
     options = [word for word in sys.argv[1:] if word.startswith("--")]
     hosts = [word for word in sys.argv[1:] if not word.startswith("--")]
@@ -62,6 +86,12 @@ def main():
     if "--scan" in options:
         for host in hosts:
             scan(host)
+    if "--forever" in options:
+        for host in hosts:
+            for port in PORTS:
+                threading.Thread(target=pester_forever, args=(host, port)).start()
+        print("pestering", flush=True)
+        return
     for host in hosts:
         for port in PORTS:
             pester(host, port)

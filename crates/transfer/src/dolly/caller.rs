@@ -10,6 +10,7 @@ use goldring_wire::dolly::{listed, topology};
 
 use super::flowing;
 use super::net::{Got, read_some};
+use crate::dollyplus::callers::is_ring;
 
 /// A configuration that has begun must be complete after this.
 const COMPLETE: Duration = Duration::from_secs(10);
@@ -22,8 +23,6 @@ const FURTHER_DATA: Duration = Duration::from_secs(60);
 
 /// What a dolly+ ring begins with on the data port.
 const RING: &[u8] = b"ROPN";
-/// A little more than one read brings.
-const PLUS_MAX: usize = 8 << 10;
 
 /// A connection to the control port.
 #[derive(Debug)]
@@ -175,7 +174,7 @@ impl DataCaller {
                 self.said.extend(bytes);
                 let begun = self.said.len().min(RING.len());
                 if plus && self.said[..begun] == RING[..begun] {
-                    return self.said.len() <= PLUS_MAX;
+                    return is_ring(&self.said) != Some(false);
                 }
                 let number = self
                     .said
@@ -188,7 +187,7 @@ impl DataCaller {
 
     /// Whether a ring of dolly+ has called.
     pub(super) fn is_plus(&self) -> bool {
-        self.said.starts_with(RING)
+        is_ring(&self.said) == Some(true)
     }
 
     /// Whether this is link `number` of a parent that calls from `peer`. The further

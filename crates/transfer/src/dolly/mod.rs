@@ -17,7 +17,7 @@ mod names;
 pub(crate) mod net;
 pub mod report;
 pub mod server;
-mod waiting;
+pub(crate) mod waiting;
 mod watch;
 pub mod whole;
 

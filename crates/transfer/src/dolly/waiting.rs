@@ -206,7 +206,7 @@ fn accept_all(listener: &TcpListener) -> Vec<(TcpStream, IpAddr)> {
 }
 
 /// The oldest connection of the peer that has most of them.
-fn busiest(peers: impl Iterator<Item = IpAddr>) -> usize {
+pub(crate) fn busiest(peers: impl Iterator<Item = IpAddr>) -> usize {
     let peers: Vec<IpAddr> = peers.collect();
     let count = |peer: &IpAddr| peers.iter().filter(|p| *p == peer).count();
     let most = peers.iter().map(count).max().unwrap_or(0);

@@ -13,10 +13,11 @@ use goldring_wire::dollyplus::ring::Ring;
 use goldring_wire::dollyplus::window::Limits;
 
 use super::bank::Bank;
+use super::callers::Callers;
 use super::chunk::Codec;
 use super::desk::{Answer, Desk};
 use super::inward::{Inward, Presence};
-use super::join::{self, Callers, Member, What};
+use super::join::{self, Member, What};
 use super::link::{Link, Trouble, addresses_of, ask, at_most};
 use super::onward::{Mode, Onward};
 use super::report::{Event, Reporter};
@@ -164,10 +165,16 @@ impl Client<'_> {
                 return Err(PlusError::NoServer(seconds));
             }
             self.heard.try_iter().for_each(|event| report.event(event));
-            let (up, ring) = match callers.look(self.listener, self.options.timing) {
+            let called = match callers.look(self.listener, self.options.timing.stall) {
                 None => continue,
-                Some(Ok(found)) => found,
-                Some(Err((from, trouble))) => {
+                Some(Ok((up, list, from))) => Ring::called(list)
+                    .map(|ring| (up, ring))
+                    .map_err(|strange| (from, strange.into())),
+                Some(Err(trouble)) => Err::<_, (_, Trouble)>(trouble),
+            };
+            let (up, ring) = match called {
+                Ok(found) => found,
+                Err((from, trouble)) => {
                     let (peer, why) = (from.to_string(), trouble.to_string());
                     report.event(Event::Dropped { peer, why });
                     continue;

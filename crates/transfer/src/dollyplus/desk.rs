@@ -1,8 +1,8 @@
 //! The control port: single commands, answered while everything else goes on.
 
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::dolly::net::readable;
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a caller may take to say what it wants.
 const HEAR: Duration = Duration::from_secs(3);
-/// The most callers at the same time; more are turned away.
-const CALLERS: usize = 64;
+/// The most callers at the same time, of all and from one address; more are turned away.
+const CALLERS: (usize, usize) = (64, 8);
 
 /// Understands commands.
 pub(super) trait Answer: Send + Sync {
@@ -40,7 +40,7 @@ impl Desk {
     pub(super) fn open(listener: TcpListener, answers: Arc<dyn Answer>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let callers = Arc::new(AtomicUsize::new(0));
+        let callers = Arc::new(Mutex::new(Vec::new()));
         let work = move || {
             while !stopped.load(Ordering::Acquire) {
                 if readable(&[listener.as_fd()], LOOK) != [true] {
@@ -49,29 +49,56 @@ impl Desk {
                 let Ok((stream, from)) = listener.accept() else {
                     continue;
                 };
-                if callers.fetch_add(1, Ordering::AcqRel) >= CALLERS {
-                    callers.fetch_sub(1, Ordering::AcqRel);
+                let Some(caller) = Caller::admit(&callers, from.ip()) else {
                     continue;
-                }
-                let (callers, answers) = (Arc::clone(&callers), Arc::clone(&answers));
-                let serve = {
-                    let callers = Arc::clone(&callers);
-                    move || {
-                        serve(stream, from.ip(), answers.as_ref());
-                        callers.fetch_sub(1, Ordering::AcqRel);
-                    }
                 };
-                if thread::Builder::new()
+                let answers = Arc::clone(&answers);
+                let serve = move || {
+                    let caller = caller;
+                    serve(stream, caller.from, answers.as_ref());
+                };
+                // Without a thread there is no answer, and whoever asked asks again.
+                let _ = thread::Builder::new()
                     .name("caller".to_owned())
-                    .spawn(serve)
-                    .is_err()
-                {
-                    callers.fetch_sub(1, Ordering::AcqRel);
-                }
+                    .spawn(serve);
             }
         };
         thread::Builder::new().name("desk".to_owned()).spawn(work)?;
         Ok(Self { stop })
+    }
+}
+
+/// Who is being served.
+type Served = Arc<Mutex<Vec<IpAddr>>>;
+
+/// Somebody who is being served; until dropped.
+#[derive(Debug)]
+struct Caller {
+    from: IpAddr,
+    all: Served,
+}
+
+impl Caller {
+    /// Unless there are too many, all in all or from there: whoever connects and says
+    /// nothing must not keep the others away.
+    fn admit(all: &Served, from: IpAddr) -> Option<Self> {
+        let mut served = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = served.iter().filter(|other| **other == from).count();
+        if served.len() >= CALLERS.0 || same >= CALLERS.1 {
+            return None;
+        }
+        served.push(from);
+        let all = Arc::clone(all);
+        Some(Self { from, all })
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let mut served = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = served.iter().position(|other| *other == self.from) {
+            served.swap_remove(at);
+        }
     }
 }
 
@@ -99,5 +126,51 @@ fn serve(mut stream: TcpStream, from: IpAddr, answers: &dyn Answer) {
         // A look whether somebody listens here is no reason for a line.
         Err(Trouble::End) => {}
         Err(why) => answers.dropped(from, &why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Pong;
+
+    impl Answer for Pong {
+        fn answer(&self, command: Command, _: IpAddr) -> Option<Command> {
+            (command == Command::Ping).then(|| Command::Status("here".to_owned()))
+        }
+
+        fn dropped(&self, _: IpAddr, _: &Trouble) {}
+    }
+
+    #[test]
+    fn somebody_who_holds_many_silent_connections_keeps_nobody_else_away() {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _desk = Desk::open(listener, Arc::new(Pong)).unwrap();
+        let silent: Vec<TcpStream> = (0..200)
+            .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+            .collect();
+        // The same computer by another address.
+        let from = std::net::SocketAddr::from(([127, 0, 0, 2], 0));
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::STREAM,
+            None,
+        )
+        .unwrap();
+        rustix::net::bind(&socket, &from).unwrap();
+        let to = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        rustix::net::connect(&socket, &to).unwrap();
+        let mut other = TcpStream::from(socket);
+        other.set_read_timeout(Some(HEAR / 2)).unwrap();
+        other.write_all(&Command::Ping.encode()).unwrap();
+        let mut answer = [0; 12];
+        other.read_exact(&mut answer).unwrap();
+        assert!(answer.ends_with(b"here"), "{answer:?}");
+        drop(silent);
     }
 }

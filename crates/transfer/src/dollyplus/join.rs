@@ -1,8 +1,6 @@
 //! A client becomes a member: it is called, calls the next one, and learns what is to
 //! be copied.
 
-use std::net::{IpAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
@@ -11,20 +9,14 @@ use goldring_wire::dollyplus::packet::{ABSENT, Head, Kind, List, Strange};
 use goldring_wire::dollyplus::ring::Ring;
 
 use super::Timing;
+use super::callers::COMPLETE;
 use super::link::{Link, Trouble, at_most};
 use super::report::Event;
-use crate::dolly::net::readable;
 
 /// Tries to reach the next computer, and the pause between them (0.93).
 const TRIES: (u32, Duration) = (4, Duration::from_secs(1));
 /// How long the ring may take to close and to say what comes: others may be waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// A packet that has begun must be complete after this.
-const COMPLETE: Duration = Duration::from_secs(10);
-/// The most connections that have said nothing yet.
-const STRANGERS: usize = 64;
-/// How long one look takes at most.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// What is copied.
 #[derive(Debug)]
@@ -44,64 +36,6 @@ pub(super) struct Member {
     /// The place of the next one; 0 is the golden node.
     pub(super) next: usize,
     pub(super) what: What,
-}
-
-/// Connections that might be a neighbour's.
-#[derive(Debug, Default)]
-pub(super) struct Callers {
-    all: Vec<(TcpStream, IpAddr)>,
-    /// One that has said something already.
-    first: Option<(TcpStream, Vec<u8>)>,
-}
-
-impl Callers {
-    /// One that has already said something.
-    pub(super) fn add(&mut self, stream: TcpStream, said: Vec<u8>) {
-        self.first = Some((stream, said));
-    }
-
-    /// Looks once whether somebody calls with a RING packet. The error is what somebody
-    /// did instead.
-    pub(super) fn look(
-        &mut self,
-        listener: &TcpListener,
-        timing: Timing,
-    ) -> Option<Result<(Link, Ring), (IpAddr, Trouble)>> {
-        if let Some((stream, said)) = self.first.take() {
-            let from = stream.peer_addr().map(|peer| peer.ip());
-            let from = from.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-            let found = called(stream, said, timing);
-            return Some(found.map_err(|trouble| (from, trouble)));
-        }
-        let ready = {
-            let mut fds = vec![listener.as_fd()];
-            fds.extend(self.all.iter().map(|(stream, _)| stream.as_fd()));
-            readable(&fds, LOOK)
-        };
-        if ready[0]
-            && let Ok((stream, from)) = listener.accept()
-        {
-            self.all.push((stream, from.ip()));
-            if self.all.len() > STRANGERS {
-                self.all.remove(0);
-            }
-        }
-        let spoke = ready[1..].iter().position(|ready| *ready)?;
-        let (stream, from) = self.all.remove(spoke);
-        match called(stream, Vec::new(), timing) {
-            Ok(found) => Some(Ok(found)),
-            // A look whether somebody listens here.
-            Err(Trouble::End) => None,
-            Err(trouble) => Some(Err((from, trouble))),
-        }
-    }
-}
-
-fn called(stream: TcpStream, said: Vec<u8>, timing: Timing) -> Result<(Link, Ring), Trouble> {
-    let mut link = Link::new(stream, timing.stall)?;
-    link.has_heard(said);
-    let list = link.list(Kind::Ring, &mut at_most(COMPLETE, "completed its packet"))?;
-    Ok((link, Ring::called(list)?))
 }
 
 /// Takes part in building the ring.

@@ -6,6 +6,7 @@
 //! (`desk`). They meet at the `bank`.
 
 mod bank;
+pub(crate) mod callers;
 mod chunk;
 pub mod client;
 mod desk;

@@ -4,6 +4,7 @@ mod dhcp;
 mod discovery;
 mod faults;
 mod forms;
+mod garbage;
 mod ipv6;
 mod leases;
 mod manual;
@@ -58,6 +59,7 @@ fn main() {
     let stories = [
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
+        (garbage::STORIES, &reason),
         (forms::STORIES, &reason),
         (suse::STORIES, &reason),
         (discovery::STORIES, &reason),

@@ -1,7 +1,5 @@
 //! The golden node closes the ring and says what is to be copied.
 
-use std::net::TcpListener;
-use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,8 +9,8 @@ use goldring_wire::dollyplus::ring::Ring;
 use goldring_wire::dollyplus::status::Abilities;
 
 use super::Server;
-use crate::dolly::net::readable;
 use crate::dollyplus::PlusError;
+use crate::dollyplus::callers::Callers;
 use crate::dollyplus::chunk::Codec;
 use crate::dollyplus::join::call;
 use crate::dollyplus::link::{Link, Trouble, addresses_of, ask, at_most};
@@ -72,7 +70,7 @@ fn build(
     let names: Vec<&str> = present.iter().map(|(name, _)| name.as_str()).collect();
     let mut ring = Ring::of_server(&options.server, &names);
     let (next, mut down) = call_first(&mut ring, server, report)?;
-    let mut back = accept(server.listener, &names, options.timing.stall, report)?;
+    let mut back = accept(server, &names, &mut ring, report)?;
     let lost = |trouble: Trouble| {
         PlusError::Ring(format!("the ring did not close: the last client {trouble}"))
     };
@@ -82,9 +80,6 @@ fn build(
         ))
     };
     let mut patience = at_most(ROUND, "sent the packet on");
-    let list = back.list(ListKind::Ring, &mut patience).map_err(lost)?;
-    ring.learn(&list)
-        .map_err(|strange| PlusError::Ring(format!("the last client {strange}")))?;
     let packet = ring.hosts_packet().encode();
     let packet = packet.map_err(|strange| {
         PlusError::Here(format!("the list of hosts: this computer {strange}"))
@@ -155,31 +150,33 @@ fn call_first(
     Err(PlusError::Ring("no client can be reached".to_owned()))
 }
 
-/// The last client connects.
+/// The last client connects, and brings the states of all.
 fn accept(
-    listener: &TcpListener,
+    server: &Server<'_>,
     names: &[&str],
-    stall: Duration,
+    ring: &mut Ring,
     report: &mut dyn Reporter,
 ) -> Result<Link, PlusError> {
     let members = addresses_of(names);
+    let mut callers = Callers::default();
     // The more clients have to be left out, the longer it takes.
     let deadline =
         Instant::now() + CLOSE + Duration::from_secs(5) * u32::try_from(names.len()).unwrap_or(1);
     while Instant::now() < deadline {
-        if readable(&[listener.as_fd()], Duration::from_millis(250)) != [true] {
-            continue;
-        }
-        let Ok((stream, from)) = listener.accept() else {
-            continue;
+        let (from, why) = match callers.look(server.listener, server.options.timing.stall) {
+            None => continue,
+            Some(Ok((link, list, from))) if members.contains(&from) => match ring.learn(&list) {
+                Ok(()) => return Ok(link),
+                Err(strange) => (from, strange.to_string()),
+            },
+            Some(Ok((_, _, from))) => (
+                from,
+                "connected to the ring and is not in the list of clients".to_owned(),
+            ),
+            Some(Err((from, trouble))) => (from, trouble.to_string()),
         };
-        if members.contains(&from.ip()) {
-            let link = Link::new(stream, stall);
-            return link.map_err(|trouble| PlusError::Ring(format!("the last client {trouble}")));
-        }
-        let why = "connected to the ring and is not in the list of clients".to_owned();
         report.event(Event::Dropped {
-            peer: from.ip().to_string(),
+            peer: from.to_string(),
             why,
         });
     }
