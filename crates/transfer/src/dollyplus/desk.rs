@@ -1,8 +1,8 @@
 //! The control port: single commands, answered while everything else goes on.
 
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 
 use goldring_wire::dollyplus::packet::Command;
 
+use super::admission::Admission;
 use super::link::{Trouble, read_command};
 use crate::dolly::net::readable;
 
@@ -18,8 +19,6 @@ use crate::dolly::net::readable;
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a caller may take to say what it wants.
 const HEAR: Duration = Duration::from_secs(3);
-/// The most callers at the same time, of all and from one address; more are turned away.
-const CALLERS: (usize, usize) = (64, 8);
 
 /// Understands commands.
 pub(super) trait Answer: Send + Sync {
@@ -40,7 +39,7 @@ impl Desk {
     pub(super) fn open(listener: TcpListener, answers: Arc<dyn Answer>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let callers = Arc::new(Mutex::new(Vec::new()));
+        let door = Admission::default();
         let work = move || {
             while !stopped.load(Ordering::Acquire) {
                 if readable(&[listener.as_fd()], LOOK) != [true] {
@@ -49,7 +48,7 @@ impl Desk {
                 let Ok((stream, from)) = listener.accept() else {
                     continue;
                 };
-                let Some(caller) = Caller::admit(&callers, from.ip()) else {
+                let Some(caller) = door.admit(from.ip()) else {
                     continue;
                 };
                 let answers = Arc::clone(&answers);
@@ -65,40 +64,6 @@ impl Desk {
         };
         thread::Builder::new().name("desk".to_owned()).spawn(work)?;
         Ok(Self { stop })
-    }
-}
-
-/// Who is being served.
-type Served = Arc<Mutex<Vec<IpAddr>>>;
-
-/// Somebody who is being served; until dropped.
-#[derive(Debug)]
-struct Caller {
-    from: IpAddr,
-    all: Served,
-}
-
-impl Caller {
-    /// Unless there are too many, all in all or from there: whoever connects and says
-    /// nothing must not keep the others away.
-    fn admit(all: &Served, from: IpAddr) -> Option<Self> {
-        let mut served = all.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = served.iter().filter(|other| **other == from).count();
-        if served.len() >= CALLERS.0 || same >= CALLERS.1 {
-            return None;
-        }
-        served.push(from);
-        let all = Arc::clone(all);
-        Some(Self { from, all })
-    }
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        let mut served = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = served.iter().position(|other| *other == self.from) {
-            served.swap_remove(at);
-        }
     }
 }
 

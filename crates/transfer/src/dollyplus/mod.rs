@@ -5,6 +5,7 @@
 //! that sends them on (`onward`), one that writes (`store`), and a desk for commands
 //! (`desk`). They meet at the `bank`.
 
+mod admission;
 mod bank;
 pub(crate) mod callers;
 mod chunk;

@@ -14,6 +14,7 @@ use goldring_wire::dollyplus::window::Limits;
 use super::build::Closed;
 use super::{Fate, Server};
 use crate::dolly::net::readable;
+use crate::dollyplus::admission::Admission;
 use crate::dollyplus::bank::Bank;
 use crate::dollyplus::chunk::{Digest, Item};
 use crate::dollyplus::client::Clock;
@@ -366,7 +367,7 @@ struct Returns<'a> {
 
 impl Returns<'_> {
     fn run(&self, back: Option<Link>, verdicts: &Sender<Verdicts>) {
-        let addresses = addresses_of(self.members);
+        let (addresses, door) = (addresses_of(self.members), Admission::default());
         thread::scope(|scope| {
             if let Some(link) = back {
                 scope.spawn(|| self.read(link, verdicts));
@@ -378,11 +379,15 @@ impl Returns<'_> {
                 let Ok((stream, from)) = self.listener.accept() else {
                     continue;
                 };
-                let link = Link::new(stream, self.timing.stall);
-                if let Ok(link) = link
-                    && addresses.contains(&from.ip())
-                {
-                    scope.spawn(|| self.read(link, verdicts));
+                if !addresses.contains(&from.ip()) {
+                    continue;
+                }
+                let guest = door.admit(from.ip());
+                if let (Some(guest), Ok(link)) = (guest, Link::new(stream, self.timing.stall)) {
+                    scope.spawn(move || {
+                        self.read(link, verdicts);
+                        drop(guest);
+                    });
                 }
             }
         });
