@@ -36,7 +36,7 @@ pub enum Kind {
     Verdicts,
     /// Farewell.
     Bye,
-    /// The golden node gives up.
+    /// The golden node gives up, and why; or a node that it does not answer any more.
     Abort,
 }
 

@@ -46,11 +46,12 @@ pub(super) fn judge(scene: &mut Scene, start: Instant) -> Result<Seen> {
 /// How long it may take until somebody speaks of it, and until it is over.
 fn limits(scene: &Scene) -> (Duration, Duration) {
     let (noticed, over) = match (scene.way, scene.fault) {
+        (_, Fault::Slow | Fault::Strangers) => (60, 90),
         (_, Fault::Killed) => (2, 6),
         (Way::Plain, Fault::GoldenKilled | Fault::FullDisk | Fault::WriteError) => (2, 6),
         (Way::Plain, Fault::GoldenReadError) => (5, 8),
         (Way::Plain, _) => (8, 12),
-        (_, Fault::Slow | Fault::Strangers | Fault::Rebooted) => (20, 60),
+        (_, Fault::Rebooted) => (20, 60),
         (_, fault) if fault.is_golden() => (30, 60),
         _ => (15, 40),
     };

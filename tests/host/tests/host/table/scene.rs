@@ -20,8 +20,8 @@ pub(super) const NODES: usize = 4;
 const SIZE: usize = 20 << 20;
 /// The golden node sends so slowly until the fault has happened. All would take ten seconds.
 const GATE: &str = "16mbit";
-/// And so slowly while strangers are there: most of a minute.
-const SLOWER: &str = "4mbit";
+/// And so slowly while strangers are there: a minute and more.
+const SLOWER: &str = "2mbit";
 /// What the kernels keep of a connection.
 const BUFFER: u32 = 1 << 20;
 /// Once the last node has so much, everybody is in the middle.
