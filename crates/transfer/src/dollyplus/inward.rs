@@ -102,7 +102,12 @@ impl Inward<'_> {
             Mode::Own => self.timing.stall,
             Mode::Old => self.timing.orphan,
         };
-        if silent < limit || self.mode == Mode::Own && !self.is_server_gone(&Command::Ping) {
+        if silent < limit {
+            // What was missed while nothing came is of the past.
+            self.server_is.missed.set(0);
+            return Ok(());
+        }
+        if self.mode == Mode::Own && !self.is_server_gone(&Command::Ping) {
             return Ok(());
         }
         let seconds = silent.as_secs();
