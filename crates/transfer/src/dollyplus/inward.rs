@@ -343,3 +343,6 @@ impl From<Trouble> for End {
         Self::Trouble(trouble)
     }
 }
+
+#[cfg(test)]
+mod tests;
