@@ -1,9 +1,11 @@
 //! Where a node puts what it gets: a disk, a partition, a file, parts of a file, unpacked
 //! on the way or not, or nowhere.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -139,6 +141,13 @@ impl Write for Place {
 }
 
 impl Sink for Place {
+    fn stored(&self, bytes: Range<u64>) -> Option<Arc<File>> {
+        match self {
+            Self::Old(_, writer) | Self::New(_, writer, _) => writer.stored(bytes),
+            Self::Parts(_) => None,
+        }
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         // Whether the kernel could read the new table matters to nobody who reboots.
         match self {

@@ -1,8 +1,9 @@
 //! `goldring dollyS`: the golden node of a dolly+ ring.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -88,7 +89,8 @@ pub(crate) fn file(root: &Root, line: &FileLine, screen: &mut Screen) -> anyhow:
             Some(source) => source,
             None => Source::open(&again, &path).map_err(io::Error::other)?,
         };
-        Ok(Box::new(Disk(source)) as Box<dyn Input>)
+        let file = source.size.and_then(|_| source.file().ok()).map(Arc::new);
+        Ok(Box::new(Disk { source, file }) as Box<dyn Input>)
     };
     Ok(InFile {
         input: line.input.clone(),
@@ -100,20 +102,28 @@ pub(crate) fn file(root: &Root, line: &FileLine, screen: &mut Screen) -> anyhow:
 }
 
 /// A disk, a partition or a file, as the ring reads it.
-struct Disk(Source);
+struct Disk {
+    source: Source,
+    /// The same once more, to read what was sent a second time.
+    file: Option<Arc<File>>,
+}
 
 impl Read for Disk {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.read(bytes)
+        self.source.read(bytes)
     }
 }
 
 impl Input for Disk {
     fn go_to(&mut self, offset: u64) -> io::Result<()> {
-        self.0.go_to(offset)
+        self.source.go_to(offset)
     }
 
     fn hole_at(&mut self, offset: u64) -> Option<u64> {
-        self.0.hole_at(offset)
+        self.source.hole_at(offset)
+    }
+
+    fn file(&self) -> Option<Arc<File>> {
+        self.file.clone()
     }
 }

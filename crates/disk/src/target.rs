@@ -143,7 +143,9 @@ impl Target {
         } else if kind.is_dir() || kind.is_socket() {
             return Err(TargetError::Unusable(shown));
         }
+        // A pipe that is also open for reading would never say that its reader left.
         let file = OpenOptions::new()
+            .read(kind.is_file())
             .write(true)
             .open(&real)
             .map_err(|source| io_error("opening", &shown, source))?;
@@ -179,6 +181,7 @@ impl Target {
             });
         }
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .open(root.join(path))
@@ -201,6 +204,7 @@ impl Target {
         // On a block device O_EXCL means: nobody else may hold it, and nobody may
         // mount it while we do (open(2)).
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed())
             .open(root.join(path))

@@ -6,8 +6,11 @@
 //! a window later, so that memory does not fill and the last sync is short. Zeros are not
 //! written where they are already, or where the disk can be told to have them.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -41,6 +44,10 @@ pub struct Writer {
     held: Vec<u8>,
     /// How many bytes came, those in `held` included.
     position: u64,
+    /// Up to here the target can be read, from behind what is held.
+    solid: u64,
+    /// The target once more, to read from it.
+    readable: Option<Arc<File>>,
     /// Up to where write-back was started.
     started: u64,
     /// The zeros that came last and are not on the target yet.
@@ -61,15 +68,26 @@ impl Writer {
     /// Writes `target`.
     pub fn new(target: Target, sync: Sync) -> Self {
         let zeros = Run::on(&target);
+        let can = target.kind != Kind::Stream;
+        // Without a second handle it is not read from here, which only costs time.
+        let readable = target.file.try_clone().ok().filter(|_| can);
         Self {
             target,
             zeros,
+            solid: 0,
+            readable: readable.map(Arc::new),
             sync,
             held: Vec::new(),
             position: 0,
             started: 0,
             finished: false,
         }
+    }
+
+    /// Where these bytes can be read again, once they are on the target.
+    pub fn stored(&self, bytes: Range<u64>) -> Option<Arc<File>> {
+        let there = bytes.start >= HELD as u64 && bytes.end <= self.solid;
+        self.readable.clone().filter(|_| there)
     }
 
     /// Writes what was held back and syncs, in this order: the rest, then the
@@ -187,7 +205,9 @@ impl Write for Writer {
             n
         } else {
             self.zeros.settle(file)?;
-            file.write_at(&bytes[..n], self.position)?
+            let n = file.write_at(&bytes[..n], self.position)?;
+            self.solid = self.position + n as u64;
+            n
         };
         self.position += n as u64;
         self.write_back()?;
@@ -267,6 +287,33 @@ mod tests {
                 assert!(stored < 4 << 20, "{stored} with pieces of {piece}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again_except_the_beginning_and_the_zeros_at_the_end() {
+        const MIB: u64 = 1 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        fs::write(root.join("/t"), vec![9; 8 << 20]).unwrap();
+        let target = Target::open(&root, Path::new("/t")).unwrap();
+        let mut writer = Writer::new(target, Sync::Always);
+        writer.write_all(&vec![1; 2 << 20]).unwrap();
+        assert!(writer.stored(0..MIB).is_none(), "it is held back");
+        assert!(writer.stored(MIB - 1..2 * MIB).is_none());
+        let file = writer.stored(MIB..2 * MIB).unwrap();
+        let mut got = vec![0; 1 << 20];
+        file.read_exact_at(&mut got, MIB).unwrap();
+        assert!(got.iter().all(|b| *b == 1));
+        assert!(writer.stored(MIB..2 * MIB + 1).is_none(), "not here yet");
+        // The file still has its nines where the zeros will be.
+        writer.write_all(&vec![0; 1 << 20]).unwrap();
+        assert!(writer.stored(2 * MIB..3 * MIB).is_none());
+        writer.write_all(&vec![2; 1 << 20]).unwrap();
+        let file = writer.stored(2 * MIB..4 * MIB).unwrap();
+        let mut got = vec![7; 2 << 20];
+        file.read_exact_at(&mut got, 2 * MIB).unwrap();
+        assert!(got[..1 << 20].iter().all(|b| *b == 0));
+        assert!(got[1 << 20..].iter().all(|b| *b == 2));
     }
 
     #[test]

@@ -40,6 +40,12 @@ pub trait Sink: Write + Send {
         self.flush()
     }
 
+    /// Where these bytes, counted from the first one that was ever written, can be read
+    /// again by now; `None` while, or if, they cannot.
+    fn stored(&self, _bytes: std::ops::Range<u64>) -> Option<Arc<File>> {
+        None
+    }
+
     /// Takes a part of a file; a sink that can do so without copying it does.
     ///
     /// # Errors

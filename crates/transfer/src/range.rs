@@ -134,7 +134,7 @@ pub fn send<S: AsFd + Write>(
 }
 
 /// sendfile has one error for both sides; a connection has errors of its own.
-fn blame(error: io::Error) -> RangeError {
+pub(crate) fn blame(error: io::Error) -> RangeError {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::BrokenPipe

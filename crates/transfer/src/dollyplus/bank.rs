@@ -2,6 +2,8 @@
 //! them. [`Window`] decides what may come, what must stay and what can go.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +13,14 @@ use super::chunk::{Chunk, Item};
 
 /// How often a thread that waits looks around.
 const GLANCE: Duration = Duration::from_millis(200);
+/// As long as no more chunks than this are not written, sending waits for the writing
+/// (but never longer than a [`GLANCE`]): what is stored is sent without a copy, and its
+/// memory is free for what comes next while it is still in the processor's caches.
+const KEEPS_UP: u64 = 12;
+/// Nobody is woken for fewer chunks while more are at hand.
+const CALL: u64 = 4;
+/// No thread takes more chunks at once.
+const BATCH: u64 = 4;
 
 #[derive(Debug)]
 struct State {
@@ -18,9 +28,13 @@ struct State {
     items: VecDeque<Arc<Item>>,
     /// The number of the first of `items`.
     first: u64,
+    /// So many came since somebody was woken for it.
+    uncalled: u64,
     /// Nothing more comes.
     closed: bool,
     stopped: bool,
+    /// Why it was stopped, when something here is broken.
+    failure: Option<String>,
     /// Bytes of data that came, were sent and were written.
     received: u64,
     sent: u64,
@@ -31,18 +45,64 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Bank {
     state: Mutex<State>,
-    moved: Condvar,
+    /// There is more to write.
+    arrived: Bell,
+    /// There is more to send, or it is sent better now.
+    ready: Bell,
+    /// There may be room.
+    room: Bell,
+}
+
+/// One thread waits, others wake it: only if it does wait, because a call for nothing costs
+/// as much as moving thousands of bytes.
+#[derive(Debug, Default)]
+struct Bell {
+    bell: Condvar,
+    waits: AtomicBool,
+}
+
+impl Bell {
+    /// Waits for a while, at most as long as `idle` is true of the state.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        idle: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        let idle = |state: &mut State| !state.stopped && idle(state);
+        // It is set and read under the lock.
+        self.waits.store(true, Ordering::Relaxed);
+        let waited = self.bell.wait_timeout_while(state, GLANCE, idle);
+        self.waits.store(false, Ordering::Relaxed);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn ring(&self) {
+        if self.waits.load(Ordering::Relaxed) {
+            self.bell.notify_one();
+        }
+    }
 }
 
 /// What there is to do for a thread that takes.
 #[derive(Debug, Clone)]
 pub(super) enum Next {
-    /// This.
-    Item(Arc<Item>),
+    /// These, the first one of which has this number.
+    Items(u64, Vec<Arc<Item>>),
     /// Nothing at the moment.
     Nothing,
     /// Nothing ever again.
     Closed,
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// So many items.
+    pub(super) items: u64,
+    /// So many bytes.
+    pub(super) bytes: u64,
+    /// The chunks whose data can be read from these files now.
+    pub(super) stored: Vec<(u64, Arc<File>)>,
 }
 
 /// A look at a bank.
@@ -64,13 +124,17 @@ impl Bank {
                 window: Window::new(limits, true, writes).starting_at(first),
                 items: VecDeque::new(),
                 first,
+                uncalled: 0,
                 closed: false,
                 stopped: false,
+                failure: None,
                 received: 0,
                 sent: 0,
                 stored: 0,
             }),
-            moved: Condvar::new(),
+            arrived: Bell::default(),
+            ready: Bell::default(),
+            room: Bell::default(),
         }
     }
 
@@ -78,16 +142,12 @@ impl Bank {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let waited = self.moved.wait_timeout(state, GLANCE);
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
     /// Waits a moment for room; whether there is some.
     pub(super) fn has_room(&self) -> bool {
         let mut state = self.lock();
-        if !state.window.has_room() && !state.stopped {
-            state = self.wait(state);
+        if !state.window.has_room() {
+            self.call(&mut state);
+            state = self.room.wait(state, |state| !state.window.has_room());
         }
         state.window.has_room() && !state.stopped
     }
@@ -97,8 +157,8 @@ impl Bank {
         self.lock().window.wanted()
     }
 
-    /// The next item is here. There must be room for it.
-    pub(super) fn put(&self, item: Item) {
+    /// The next item is here, and `more` at hand already. There must be room for it.
+    pub(super) fn put(&self, item: Item, more: bool) {
         let mut state = self.lock();
         if let Item::Chunk(chunk) = &item {
             state.received += u64::from(chunk.about.length);
@@ -106,19 +166,52 @@ impl Bank {
         state.items.push_back(Arc::new(item));
         state.window.take();
         state.settle();
-        self.moved.notify_all();
+        state.uncalled += 1;
+        if !more || state.uncalled >= CALL {
+            self.call(&mut state);
+        }
+    }
+
+    /// Whatever is here should be looked after: no more comes for now.
+    pub(super) fn pause(&self) {
+        self.call(&mut self.lock());
+    }
+
+    fn call(&self, state: &mut State) {
+        state.uncalled = 0;
+        self.arrived.ring();
+        if !state.is_stored_soon() {
+            self.ready.ring();
+        }
     }
 
     /// Nothing more will come.
     pub(super) fn close(&self) {
         self.lock().closed = true;
-        self.moved.notify_all();
+        self.wake();
     }
 
     /// All threads are to end.
     pub(super) fn stop(&self) {
         self.lock().stopped = true;
-        self.moved.notify_all();
+        self.wake();
+    }
+
+    /// All threads are to end: something here is broken, and this says what.
+    pub(super) fn fail(&self, why: String) {
+        self.lock().failure = Some(why);
+        self.stop();
+    }
+
+    /// What is broken, once [`Bank::fail`] was called.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    fn wake(&self) {
+        for bell in [&self.arrived, &self.ready, &self.room] {
+            bell.bell.notify_all();
+        }
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -127,53 +220,85 @@ impl Bank {
 
     /// Waits a moment for something to send.
     pub(super) fn next_to_send(&self) -> Next {
-        self.next(|window| window.to_send())
+        let soon = |state: &State| state.is_stored_soon();
+        let state = self.ready.wait(self.lock(), soon);
+        let unwritten = state.window.unwritten();
+        let next = self.next(state, &self.ready, |window| window.to_send());
+        match next {
+            // What is not stored yet will be in a moment, when something else was sent.
+            Next::Items(number, mut items) if number < unwritten => {
+                items.truncate(usize::try_from(unwritten - number).unwrap_or(usize::MAX));
+                Next::Items(number, items)
+            }
+            other => other,
+        }
     }
 
     /// Waits a moment for something to write.
     pub(super) fn next_to_write(&self) -> Next {
-        self.next(|window| window.to_write())
+        self.next(self.lock(), &self.arrived, |window| window.to_write())
     }
 
-    fn next(&self, which: impl Fn(&Window) -> Option<u64>) -> Next {
-        let mut state = self.lock();
-        if which(&state.window).is_none() && !state.stopped && !state.closed {
-            state = self.wait(state);
-        }
+    fn next(
+        &self,
+        state: MutexGuard<'_, State>,
+        more: &Bell,
+        which: impl Fn(&Window) -> Option<u64>,
+    ) -> Next {
+        let idle = |state: &State| which(&state.window).is_none() && !state.closed;
+        let state = if idle(&state) {
+            more.wait(state, idle)
+        } else {
+            state
+        };
         if state.stopped {
             return Next::Closed;
         }
-        match which(&state.window).and_then(|number| state.item(number)) {
-            Some(item) => Next::Item(item),
-            None if state.closed => Next::Closed,
-            None => Next::Nothing,
+        let some = which(&state.window).map(|number| (number, state.from(number)));
+        match some {
+            Some((number, items)) if !items.is_empty() => Next::Items(number, items),
+            _ if state.closed => Next::Closed,
+            _ => Next::Nothing,
         }
     }
 
-    /// The item that was to send is sent.
-    pub(super) fn sent(&self) {
+    /// So many of the items that were to send are sent. What the golden node can read again
+    /// is not kept in memory.
+    pub(super) fn sent(&self, items: u64) {
         let mut state = self.lock();
-        let item = state.window.to_send().and_then(|n| state.item(n));
-        if let Some(Item::Chunk(chunk)) = item.as_deref() {
-            state.sent += u64::from(chunk.about.length);
+        for _ in 0..items {
+            let item = state.window.to_send().and_then(|n| state.item(n));
+            if let Some(Item::Chunk(chunk)) = item.as_deref() {
+                state.sent += u64::from(chunk.about.length);
+                let number = state.window.unsent();
+                if let Some(chunk) = chunk.to_be_read_again() {
+                    state.replace(number, chunk);
+                }
+            }
+            state.window.sent();
         }
-        state.window.sent();
         state.settle();
-        self.moved.notify_all();
+        self.room.ring();
     }
 
-    /// The item that was to write is written.
-    pub(super) fn written(&self, bytes: u64) {
+    /// Items that were to write are written. The memory of what can be read from the
+    /// target is free as soon as nobody uses it any more.
+    pub(super) fn written(&self, written: Written) {
         let mut state = self.lock();
-        state.window.written();
-        state.stored += bytes;
+        for _ in 0..written.items {
+            state.window.written();
+        }
+        state.stored += written.bytes;
+        for (number, file) in written.stored {
+            if let Some(Item::Chunk(chunk)) = state.item(number).as_deref() {
+                state.replace(number, chunk.stored(file));
+            }
+        }
         state.settle();
-        self.moved.notify_all();
-    }
-
-    /// The number of the next item to be sent.
-    pub(super) fn unsent(&self) -> u64 {
-        self.lock().window.unsent()
+        if !state.is_stored_soon() {
+            self.ready.ring();
+        }
+        self.room.ring();
     }
 
     /// A new neighbour wants to go on here.
@@ -227,9 +352,35 @@ impl Bank {
 }
 
 impl State {
+    /// Whether the chunk that is to be sent will most likely be stored in a moment. The
+    /// last one of a file is not: first the disk gets everything that is on its way there.
+    fn is_stored_soon(&self) -> bool {
+        let Some(next) = self.window.to_send() else {
+            return false;
+        };
+        let unwritten = self.window.unwritten();
+        let behind = self.window.wanted() - unwritten;
+        let waits = next >= unwritten && behind <= KEEPS_UP;
+        waits && matches!(self.item(next).as_deref(), Some(Item::Chunk(chunk)) if chunk.is_plain())
+    }
+
     fn item(&self, number: u64) -> Option<Arc<Item>> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.items.get(at).cloned()
+    }
+
+    /// What is here from a number on, no more than is taken at once.
+    fn from(&self, number: u64) -> Vec<Arc<Item>> {
+        let items = (number..number + BATCH).map_while(|number| self.item(number));
+        items.collect()
+    }
+
+    fn replace(&mut self, number: u64, chunk: Chunk) {
+        let at = number.checked_sub(self.first);
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        if let Some(item) = at.and_then(|at| self.items.get_mut(at)) {
+            *item = Arc::new(Item::Chunk(chunk));
+        }
     }
 
     fn settle(&mut self) {
@@ -255,7 +406,12 @@ impl<'a, I: Iterator<Item = (u64, &'a Chunk)>> FindFile for I {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use goldring_wire::dollyplus::own::{self, Encoding};
+
     use super::*;
+    use crate::dollyplus::chunk::{Payload, Pool};
 
     fn limits() -> Limits {
         Limits {
@@ -265,30 +421,134 @@ mod tests {
         }
     }
 
+    fn chunk(bank: &Bank, length: u32) -> Chunk {
+        let about = own::Chunk {
+            sequence: 0,
+            file: 0,
+            last: false,
+            encoding: Encoding::Raw,
+            offset: bank.wanted() * u64::from(length),
+            length,
+            payload: length,
+            checksum: 0,
+        };
+        let mut bytes = Arc::<Pool>::default().take(length as usize);
+        bytes.as_mut(length as usize).fill(7);
+        Chunk::new(about, 0, Some(bytes))
+    }
+
+    fn items(next: Next) -> Vec<Arc<Item>> {
+        match next {
+            Next::Items(_, items) => items,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn payload(item: &Item) -> &Payload {
+        match item {
+            Item::Chunk(chunk) => chunk.payload(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_sent_from_there_and_sent_again_from_there() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let bank = Bank::new(Limits::OWN, true, 0);
+        for _ in 0..3 {
+            bank.put(Item::Chunk(chunk(&bank, 1000)), true);
+        }
+        assert_eq!(items(bank.next_to_write()).len(), 3);
+        bank.written(Written {
+            items: 2,
+            bytes: 2000,
+            stored: vec![(1, Arc::clone(&file))],
+        });
+        // The third one is written in a moment; the first two need not wait for it.
+        let some = items(bank.next_to_send());
+        assert_eq!(some.len(), 2);
+        assert!(matches!(payload(&some[0]), Payload::Memory(_)), "held back");
+        assert!(matches!(payload(&some[1]), Payload::Stored(range) if range.offset == 1000));
+        bank.sent(2);
+        // Nobody writes, and it goes from memory after a while.
+        let some = items(bank.next_to_send());
+        assert!(matches!(payload(&some[0]), Payload::Memory(_)));
+        bank.sent(1);
+        bank.rewind(1).unwrap();
+        let some = items(bank.next_to_send());
+        assert!(matches!(payload(&some[0]), Payload::Stored(_)));
+        assert_eq!(bank.level().unsent, 2);
+    }
+
+    #[test]
+    fn what_the_golden_node_sends_again_is_what_its_input_holds_now() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        file.write_all_at(&[8; 1000], 0).unwrap();
+        let bank = Bank::new(Limits::OWN, false, 0);
+        let sent = chunk(&bank, 1000).read_from(Some(Arc::clone(&file)));
+        bank.put(Item::Chunk(sent), false);
+        assert!(matches!(
+            payload(&items(bank.next_to_send())[0]),
+            Payload::Memory(_)
+        ));
+        bank.sent(1);
+        bank.rewind(0).unwrap();
+        let some = items(bank.next_to_send());
+        let Item::Chunk(old) = some[0].as_ref() else {
+            panic!("{some:?}");
+        };
+        let Payload::Again(range) = old.payload() else {
+            panic!("{old:?}");
+        };
+        let again = old.again(range).unwrap();
+        assert!(again.is_intact());
+        assert_eq!(again.bytes(), [8; 1000]);
+        file.set_len(999).unwrap();
+        assert!(old.again(range).is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_somebody_who_has_stopped() {
+        let bank = Arc::new(Bank::new(limits(), true, 0));
+        let waits = Arc::clone(&bank);
+        let thread = std::thread::spawn(move || matches!(waits.next_to_write(), Next::Closed));
+        bank.fail("the disk is broken".to_owned());
+        assert!(thread.join().unwrap());
+        assert!(!bank.has_room());
+        assert_eq!(bank.failure().as_deref(), Some("the disk is broken"));
+    }
+
+    fn one() -> Written {
+        Written {
+            items: 1,
+            ..Written::default()
+        }
+    }
+
     #[test]
     fn what_two_threads_are_through_with_is_kept_for_a_while_and_goes() {
         let bank = Bank::new(limits(), true, 0);
         for _ in 0..2 {
             assert!(bank.has_room());
-            bank.put(Item::End);
+            bank.put(Item::End, false);
         }
         assert!(!bank.has_room(), "two are not sent");
         for _ in 0..2 {
-            assert!(matches!(bank.next_to_send(), Next::Item(_)));
-            bank.sent();
+            assert!(matches!(bank.next_to_send(), Next::Items(..)));
+            bank.sent(1);
         }
-        bank.put(Item::End);
+        bank.put(Item::End, false);
         assert!(!bank.has_room(), "three are not written");
         for _ in 0..3 {
-            bank.written(0);
+            bank.written(one());
         }
-        bank.sent();
+        bank.sent(1);
         assert_eq!(bank.rewind(0).unwrap_err().oldest, 1);
         bank.rewind(1).unwrap();
-        assert!(matches!(bank.next_to_send(), Next::Item(_)));
+        assert!(matches!(bank.next_to_send(), Next::Items(..)));
         bank.close();
-        bank.sent();
-        bank.sent();
+        bank.sent(1);
+        bank.sent(1);
         assert!(matches!(bank.next_to_send(), Next::Closed));
         assert!(bank.level().drained);
     }

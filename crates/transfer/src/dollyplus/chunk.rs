@@ -1,12 +1,15 @@
 //! Chunks in memory: their bytes, the pool these come from, and how data is packed into
 //! them and taken out again.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use goldring_wire::dollyplus::own::{self, Encoding, Verdicts};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
+use crate::range::Range;
 use crate::zeros::zeros;
 
 /// Buffers that were used and can be used again: asking the system for a fresh MiB
@@ -62,7 +65,23 @@ pub(super) struct Chunk {
     pub(super) about: own::Chunk,
     /// Its number within its file, which is what old peers count.
     pub(super) in_file: u32,
-    bytes: Option<Bytes>,
+    payload: Payload,
+    /// Where it was read, on the golden node, if it can be read there again.
+    origin: Option<Arc<File>>,
+}
+
+/// Where the payload of a chunk is.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// There is none.
+    Nothing,
+    /// In memory.
+    Memory(Bytes),
+    /// On the target, where it can be sent from: what is not in memory leaves room for
+    /// what comes next in the processor's caches, too.
+    Stored(Range),
+    /// In the golden node's input, where somebody else may have changed it meanwhile.
+    Again(Range),
 }
 
 impl Chunk {
@@ -70,21 +89,88 @@ impl Chunk {
         Self {
             about,
             in_file,
-            bytes,
+            payload: bytes.map_or(Payload::Nothing, Payload::Memory),
+            origin: None,
         }
     }
 
-    /// The payload as it travels.
-    pub(super) fn payload(&self) -> &[u8] {
-        match &self.bytes {
-            Some(bytes) => &bytes.bytes[..self.about.payload as usize],
-            None => &[],
+    /// The same, read from `file`, if that can be read at any place.
+    pub(super) fn read_from(mut self, file: Option<Arc<File>>) -> Self {
+        self.origin = file;
+        self
+    }
+
+    /// The same chunk, whose data can be read from `file` now.
+    pub(super) fn stored(&self, file: Arc<File>) -> Self {
+        let offset = self.about.offset;
+        Self {
+            about: self.about,
+            in_file: self.in_file,
+            payload: Payload::Stored(Range { file, offset }),
+            origin: None,
+        }
+    }
+
+    /// The same chunk without its data in memory, if that can be read once more.
+    pub(super) fn to_be_read_again(&self) -> Option<Self> {
+        let file = Arc::clone(self.origin.as_ref()?);
+        let Payload::Memory(_) = self.payload else {
+            return None;
+        };
+        let (offset, payload) = (self.about.offset, self.about.length);
+        Some(Self {
+            about: own::Chunk {
+                encoding: Encoding::Raw,
+                payload,
+                ..self.about
+            },
+            in_file: self.in_file,
+            payload: Payload::Again(Range { file, offset }),
+            origin: None,
+        })
+    }
+
+    /// The same with its data in memory: what is in the input now.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub(super) fn again(&self, range: &Range) -> io::Result<Self> {
+        let length = self.about.length as usize;
+        let mut bytes = Arc::<Pool>::default().take(length);
+        range
+            .file
+            .read_exact_at(bytes.as_mut(length), range.offset)?;
+        let checksum = xxh3(bytes.as_mut(length));
+        let about = own::Chunk {
+            checksum,
+            ..self.about
+        };
+        Ok(Self::new(about, self.in_file, Some(bytes)))
+    }
+
+    /// Whether its data is in memory as it will be on the target, and more of the file
+    /// follows.
+    pub(super) fn is_plain(&self) -> bool {
+        let raw = self.about.encoding == Encoding::Raw && !self.about.last;
+        raw && matches!(self.payload, Payload::Memory(_))
+    }
+
+    /// Where the payload is.
+    pub(super) fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The payload as it travels, as far as it is in memory.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.payload {
+            Payload::Memory(bytes) => &bytes.bytes[..self.about.payload as usize],
+            Payload::Nothing | Payload::Stored(_) | Payload::Again(_) => &[],
         }
     }
 
     /// Whether the payload is what the golden node sent.
     pub(super) fn is_intact(&self) -> bool {
-        xxh3_64(self.payload()) == self.about.checksum
+        xxh3(self.bytes()) == self.about.checksum
     }
 }
 
@@ -134,14 +220,14 @@ impl Unpacker {
     pub(super) fn data<'a>(&'a mut self, chunk: &'a Chunk) -> io::Result<&'a [u8]> {
         let length = chunk.about.length as usize;
         let data = match chunk.about.encoding {
-            Encoding::Raw => chunk.payload(),
+            Encoding::Raw => chunk.bytes(),
             Encoding::Zeros => zeros(length),
             Encoding::Zstd => {
                 let codec = self.codec.ok_or_else(|| {
                     io::Error::other("compressed data came, and this computer cannot unpack it")
                 })?;
                 self.scratch.resize(length.max(self.scratch.len()), 0);
-                let n = (codec.unpack)(chunk.payload(), &mut self.scratch[..length])?;
+                let n = (codec.unpack)(chunk.bytes(), &mut self.scratch[..length])?;
                 if n != length {
                     return Err(io::Error::other("compressed data of another length came"));
                 }
@@ -161,13 +247,18 @@ impl Unpacker {
     }
 }
 
+/// XXH3 with 64 bits: the checksum of a chunk.
+fn xxh3(data: &[u8]) -> u64 {
+    XxHash3_64::oneshot(data)
+}
+
 /// Zeros are hashed once, not once for each chunk of an empty disk.
 fn hash_of(encoding: Encoding, data: &[u8]) -> u64 {
-    static FULL: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| xxh3_64(zeros(own::CHUNK)));
+    static FULL: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| xxh3(zeros(own::CHUNK)));
     if encoding == Encoding::Zeros && data.len() == own::CHUNK {
         return *FULL;
     }
-    xxh3_64(data)
+    xxh3(data)
 }
 
 /// A digest of all data: SHA-256 over the XXH3 of each chunk's data and the length of
@@ -239,7 +330,7 @@ impl Packer {
             let (packed, n) = packed;
             about.encoding = Encoding::Zstd;
             about.payload = u32::try_from(n).unwrap_or(0);
-            about.checksum = xxh3_64(&packed.bytes[..n]);
+            about.checksum = xxh3(&packed.bytes[..n]);
             return Chunk::new(about, in_file, Some(packed));
         }
         about.payload = about.length;
@@ -257,7 +348,7 @@ impl Packer {
 
     fn zeros(mut about: own::Chunk) -> Chunk {
         about.payload = 0;
-        about.checksum = xxh3_64(&[]);
+        about.checksum = xxh3(&[]);
         Chunk::new(about, 0, None)
     }
 
@@ -341,7 +432,7 @@ mod tests {
             data.as_mut(length).fill(fill);
             let chunk = packer.pack(about(length), data, 9);
             assert!(chunk.is_intact());
-            assert_eq!(chunk.payload().is_empty(), fill == 0 || length == 0);
+            assert_eq!(chunk.bytes().is_empty(), fill == 0 || length == 0);
             let got = unpacker.data(&chunk).unwrap();
             assert_eq!(got.len(), length);
             assert!(got.iter().all(|b| *b == fill));

@@ -83,7 +83,7 @@ impl Inward<'_> {
                 old.shut();
             }
             if self.bank.is_stopped() {
-                return Err("stopped".to_owned());
+                return Err(self.stopped());
             }
             let Some(new) = self.wait_for_neighbour(&trouble)? else {
                 return Ok(());
@@ -92,12 +92,19 @@ impl Inward<'_> {
         }
     }
 
+    /// Why everything here ends.
+    fn stopped(&self) -> String {
+        let failure = self.bank.failure();
+        failure.unwrap_or_else(|| "stopped".to_owned())
+    }
+
     /// Asked while nothing comes. The neighbour may wait for others, but not without an
     /// end: a golden node that hangs does not answer, and an old one is not asked.
     fn wait(&self, silent: Duration) -> Result<(), Trouble> {
         if self.bank.is_stopped() {
             return Err(Trouble::Stopped);
         }
+        self.bank.pause();
         let limit = match self.mode {
             Mode::Own => self.timing.stall,
             Mode::Old => self.timing.orphan,
@@ -122,6 +129,9 @@ impl Inward<'_> {
             }
         }
         let mut patience = |silent| self.wait(silent);
+        if !link.hears_more()? {
+            self.bank.pause();
+        }
         let head = link.head(&mut patience)?;
         match (self.mode, head) {
             (Mode::Own, Head::Own { kind, bytes }) => {
@@ -181,7 +191,7 @@ impl Inward<'_> {
         place.chunk += 1;
         place.offset += u64::from(length);
         self.bank
-            .put(Item::Chunk(Chunk::new(about, got, Some(bytes))));
+            .put(Item::Chunk(Chunk::new(about, got, Some(bytes))), true);
         self.seat.wants(place.chunk);
         let over = last && usize::from(place.file) + 1 == self.files;
         if over {
@@ -193,20 +203,20 @@ impl Inward<'_> {
     fn own(&self, link: &mut Link, kind: own::Kind, body: &[u8]) -> Result<bool, End> {
         match kind {
             own::Kind::Chunk => self.own_chunk(link, body)?,
-            own::Kind::End => self.bank.put(Item::End),
+            own::Kind::End => self.bank.put(Item::End, false),
             own::Kind::Verdicts => {
                 let mut verdicts = Verdicts::decode(body).map_err(Trouble::from)?;
                 verdicts.add(self.me, self.verdict()?);
-                self.bank.put(Item::Verdicts(verdicts));
+                self.bank.put(Item::Verdicts(verdicts), false);
             }
             own::Kind::Bye => {
-                self.bank.put(Item::Bye);
+                self.bank.put(Item::Bye, false);
                 self.bank.close();
                 return Ok(true);
             }
             own::Kind::Abort => {
                 let why = own::one_line(&String::from_utf8_lossy(body));
-                self.bank.put(Item::Abort(why.clone()));
+                self.bank.put(Item::Abort(why.clone()), false);
                 self.bank.close();
                 return Err(End::Over(match why.starts_with(GONE) {
                     true => format!("{why}; start the ring again"),
@@ -246,7 +256,7 @@ impl Inward<'_> {
         if !chunk.is_intact() {
             return Err(Trouble::from(Strange::Damaged(got)).into());
         }
-        self.bank.put(Item::Chunk(chunk));
+        self.bank.put(Item::Chunk(chunk), true);
         Ok(())
     }
 
@@ -290,7 +300,7 @@ impl Inward<'_> {
                 }
             }
             if self.bank.is_stopped() {
-                return Err("stopped".to_owned());
+                return Err(self.stopped());
             }
             let complete = matches!(self.outcome.get(), Some(Verdict::Complete { .. }));
             if complete && start.elapsed() >= LINGER {
@@ -307,7 +317,7 @@ impl Inward<'_> {
                 let why = if gone {
                     let why = format!("{GONE}{}, answers no more", self.server);
                     // The others need not find out one after the other.
-                    self.bank.put(Item::Abort(why.clone()));
+                    self.bank.put(Item::Abort(why.clone()), false);
                     format!("and {why}")
                 } else {
                     let seconds = self.timing.orphan.as_secs();

@@ -4,16 +4,19 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_contract::limits::{DOLLY_CONTROL_PORT, DOLLY_DATA_PORT};
 use goldring_wire::dollyplus::own;
 use goldring_wire::dollyplus::packet::{Command, HEAD, Head, List, Strange};
+use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, sockopt};
+use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use crate::dolly::net::{keep_alive, must_answer, readable};
+use crate::range::{Range, RangeError, blame};
 
 /// How often somebody who waits for a peer looks around.
 const LOOK: Duration = Duration::from_millis(250);
@@ -46,6 +49,9 @@ pub(super) enum Trouble {
     /// The system says so.
     #[error("cannot be reached: {0}")]
     Io(io::Error),
+    /// What is to be sent cannot be read any more.
+    #[error("cannot be given what is stored here: {0}")]
+    Reading(io::Error),
     /// This computer stops.
     #[error("was left because this computer stops")]
     Stopped,
@@ -182,6 +188,24 @@ impl Link {
         Ok(())
     }
 
+    /// Whether the next head is here. It is taken together with the description of a chunk
+    /// behind it, which is what most often comes, in one call.
+    pub(super) fn hears_more(&mut self) -> Result<bool, Trouble> {
+        let heard = self.heard.len();
+        if heard >= HEAD {
+            return Ok(true);
+        }
+        self.heard.resize(HEAD + own::CHUNK_HEAD, 0);
+        let rest = &mut self.heard[heard..];
+        let here = rustix::net::recv(&self.stream, rest, RecvFlags::DONTWAIT);
+        // An end is met again by whoever reads.
+        self.heard.truncate(heard + here.map_or(0, |(n, _)| n));
+        match here {
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(self.heard.len() >= HEAD),
+            Err(error) => Err(io::Error::from(error).into()),
+        }
+    }
+
     /// Waits for a good piece of what is certain to come: each time that a thread wakes up
     /// costs as much as thousands of bytes. (A read that waits by itself would take what is
     /// here and then wait for a whole piece again.)
@@ -197,6 +221,7 @@ impl Link {
 
     /// The next packet's head.
     pub(super) fn head(&mut self, patience: Patience<'_>) -> Result<Head, Trouble> {
+        self.hears_more()?;
         let mut bytes = [0; HEAD];
         self.exact(&mut bytes, patience)?;
         Ok(Head::parse(&bytes)?)
@@ -288,6 +313,57 @@ impl Link {
                 }
                 Err(error) if is_pause(&error) => patience(since.elapsed())?,
                 Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Link {
+    /// Sends all of `first`, and then `len` bytes of a file, which the kernel takes from
+    /// where it keeps them.
+    pub(super) fn send_range(
+        &mut self,
+        first: &[u8],
+        range: &Range,
+        len: usize,
+        patience: Patience<'_>,
+    ) -> Result<(), Trouble> {
+        self.send_more(first, &mut *patience)?;
+        let (mut offset, mut since) = (range.offset, Instant::now());
+        let end = range.offset + len as u64;
+        while offset < end {
+            let left = usize::try_from(end - offset).unwrap_or(len);
+            match sendfile(&self.stream, &range.file, Some(&mut offset), left) {
+                Ok(0) => return Err(Trouble::Reading(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => since = Instant::now(),
+                // Some file systems cannot.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    let mut bytes = vec![0; left];
+                    let read = range.file.read_exact_at(&mut bytes, offset);
+                    read.map_err(Trouble::Reading)?;
+                    return self.send(&bytes, &[], patience);
+                }
+                Err(Errno::AGAIN | Errno::INTR) => patience(since.elapsed())?,
+                Err(error) => {
+                    return Err(match blame(error.into()) {
+                        RangeError::File(error) => Trouble::Reading(error),
+                        RangeError::Sink(error) => error.into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all of `bytes`, of which it is known that more follow at once.
+    fn send_more(&mut self, bytes: &[u8], patience: Patience<'_>) -> Result<(), Trouble> {
+        let (mut done, since) = (0, Instant::now());
+        while done < bytes.len() {
+            match rustix::net::send(&self.stream, &bytes[done..], SendFlags::MORE) {
+                Ok(n) => done += n,
+                Err(Errno::AGAIN | Errno::INTR) => patience(since.elapsed())?,
+                Err(error) => return Err(io::Error::from(error).into()),
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The thread that sends on, and what it does when the next computer is gone: it looks
 //! for the one behind it and goes on where that one is.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use goldring_wire::dollyplus::ring::Ring;
 
 use super::Timing;
 use super::bank::{Bank, Next};
-use super::chunk::{Chunk, Item};
-use super::link::{Link, Trouble, ask, at_most};
+use super::chunk::{Chunk, Item, Payload};
+use super::link::{Link, Patience, Trouble, ask, at_most};
 use super::report::Event;
 
 /// Between a neighbour's word that it listens again and the connection to it, for old
@@ -72,18 +73,19 @@ impl Onward<'_> {
         }
         loop {
             match self.bank.next_to_send() {
-                Next::Item(item) => {
+                Next::Items(first, items) => {
                     looked = Instant::now();
-                    match self.send(&item) {
-                        Ok(()) => {
-                            if matches!(*item, Item::Verdicts(_)) {
-                                self.told = Some(self.bank.unsent());
-                            }
-                            self.bank.sent();
-                        }
+                    let (sent, ended) = self.send_all(first, &items);
+                    self.bank.sent(sent);
+                    match ended {
+                        Ok(()) => {}
                         Err(Trouble::Stopped) => break,
+                        Err(trouble @ Trouble::Reading(_)) => {
+                            self.give_up(&trouble);
+                            break;
+                        }
                         // Nobody is left who could hear it.
-                        Err(_) if self.calls >= CALLS => self.bank.sent(),
+                        Err(_) if self.calls >= CALLS => self.bank.sent(1),
                         Err(trouble) => self.replace(&trouble),
                     }
                 }
@@ -99,6 +101,19 @@ impl Onward<'_> {
         }
         self.farewell();
         self.next
+    }
+
+    /// Sends items, the first of which has this number; how many went.
+    fn send_all(&mut self, first: u64, items: &[Arc<Item>]) -> (u64, Result<(), Trouble>) {
+        for (number, item) in (first..).zip(items) {
+            if let Err(trouble) = self.send(item) {
+                return (number - first, Err(trouble));
+            }
+            if matches!(**item, Item::Verdicts(_)) {
+                self.told = Some(number);
+            }
+        }
+        (items.len() as u64, Ok(()))
     }
 
     fn send(&mut self, item: &Item) -> Result<(), Trouble> {
@@ -117,13 +132,30 @@ impl Onward<'_> {
             Item::Bye => own::Kind::Bye.packet(&[]),
             Item::Abort(why) => own::Kind::Abort.packet(why.as_bytes()),
         };
-        self.write(&packet, &[])
+        self.talk(|link, patience| link.send(&packet, &[], patience))
+    }
+
+    /// What is stored here cannot be read: the computer behind finds another neighbour, or
+    /// hears from the golden node that this is the end.
+    fn give_up(&mut self, trouble: &Trouble) {
+        let why =
+            format!("the next computer {trouble}; check the disk of this one, then clone again");
+        if self.ring.own() == 0 && self.mode == Mode::Own {
+            let packet = own::Kind::Abort.packet(own::one_line(&why).as_bytes());
+            // It may be gone as well.
+            let _ = self.talk(|link, patience| link.send(&packet, &[], patience));
+        }
+        self.bank.fail(why);
     }
 
     fn send_chunk(&mut self, chunk: &Chunk) -> Result<(), Trouble> {
+        if let Payload::Again(range) = chunk.payload() {
+            let again = chunk.again(range).map_err(Trouble::Reading)?;
+            return self.send_chunk(&again);
+        }
         let about = &chunk.about;
         if self.mode == Mode::Own {
-            return self.write(&about.packet(), chunk.payload());
+            return self.write(&about.packet(), chunk);
         }
         let mut head = Vec::new();
         if self.file != Some(about.file) {
@@ -131,14 +163,29 @@ impl Onward<'_> {
             self.file = Some(about.file);
         }
         head.extend(packet::chunk_head(about.last, about.payload, chunk.in_file));
-        self.write(&head, chunk.payload())
+        self.write(&head, chunk)
     }
 
-    fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Trouble> {
+    /// Sends a chunk behind what belongs before it.
+    fn write(&mut self, head: &[u8], chunk: &Chunk) -> Result<(), Trouble> {
+        self.talk(|link, patience| match chunk.payload() {
+            Payload::Stored(range) => {
+                link.send_range(head, range, chunk.about.payload as usize, patience)
+            }
+            Payload::Memory(_) | Payload::Nothing | Payload::Again(_) => {
+                link.send(head, chunk.bytes(), patience)
+            }
+        })
+    }
+
+    fn talk(
+        &mut self,
+        say: impl FnOnce(&mut Link, Patience<'_>) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
         let host = self.ring.host(self.next).to_owned();
         let mut patience = patience(host, self.mode, self.bank);
         match &mut self.link {
-            Some(link) => link.send(first, second, &mut patience),
+            Some(link) => say(link, &mut patience),
             None => Err(Trouble::End),
         }
     }
@@ -330,7 +377,7 @@ mod tests {
     /// Somebody with verdicts to tell, and nobody left to tell them to.
     fn alone(ring: Ring) {
         let bank = Bank::new(Limits::OWN, false, 0);
-        bank.put(Item::Verdicts(Verdicts::default()));
+        bank.put(Item::Verdicts(Verdicts::default()), false);
         bank.close();
         let (events, _heard) = mpsc::channel();
         let second = Duration::from_secs(1);

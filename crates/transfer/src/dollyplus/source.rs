@@ -1,5 +1,6 @@
 //! The golden node's reading thread: files in, chunks out.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ pub trait Input: Read + Send {
     /// When nothing is stored at this byte (it reads as zero): where something is again,
     /// or the end. Must be cheap; `None` when the system does not know.
     fn hole_at(&mut self, offset: u64) -> Option<u64>;
+
+    /// The file itself, if it can be read at any place at any time.
+    fn file(&self) -> Option<Arc<File>> {
+        None
+    }
 }
 
 /// Opens an input, once for each run.
@@ -114,6 +120,7 @@ impl Reading<'_> {
             Stop::Failed(format!("{what} {} failed: {error}", file.input))
         };
         let mut input = (file.open)().map_err(|error| failed("opening", error))?;
+        let origin = input.file().filter(|_| file.size.is_some());
         if offset > 0 {
             input
                 .go_to(offset)
@@ -141,12 +148,13 @@ impl Reading<'_> {
             };
             let length = if self.hole(input.as_mut(), offset, want) {
                 about.length = u32::try_from(want).unwrap_or(u32::MAX);
-                self.bank.put(Item::Chunk(packer.hole(about)));
+                self.bank.put(Item::Chunk(packer.hole(about)), true);
                 let behind = input.go_to(offset + want as u64);
                 behind.map_err(|error| failed("reading", error))?;
                 want
             } else {
-                let read = self.data(packer, about, input.as_mut(), (want, file.size.is_some()));
+                let sized = file.size.is_some();
+                let read = self.data(packer, about, (input.as_mut(), &origin), (want, sized));
                 read.map_err(|error| failed("reading", error))?
             };
             *sequence += 1;
@@ -162,7 +170,7 @@ impl Reading<'_> {
         &self,
         packer: &mut Packer,
         mut about: own::Chunk,
-        input: &mut dyn Input,
+        (input, origin): (&mut dyn Input, &Option<Arc<File>>),
         (want, sized): (usize, bool),
     ) -> io::Result<usize> {
         let mut data = self.pool.take(self.size());
@@ -187,7 +195,9 @@ impl Reading<'_> {
                 )
             }
         };
-        self.bank.put(Item::Chunk(chunk));
+        // A pipe may have nothing more for long.
+        let chunk = chunk.read_from(origin.clone());
+        self.bank.put(Item::Chunk(chunk), sized && !about.last);
         Ok(length)
     }
 

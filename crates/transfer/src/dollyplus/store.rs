@@ -1,13 +1,16 @@
 //! The thread that writes here. When a target fails, the data still goes on to the
 //! others: a full disk is its own computer's trouble.
 
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
 
-use goldring_wire::dollyplus::own::Verdict;
+use goldring_wire::dollyplus::own::{Encoding, Verdict};
 
-use super::bank::{Bank, Next};
+use super::bank::{Bank, Next, Written};
 use super::chunk::{Chunk, Codec, Item, Unpacker};
 use super::report::Event;
 use crate::pump::Sink;
@@ -51,32 +54,49 @@ pub(super) fn run(
 ) {
     let mut unpacker = Unpacker::new(codec);
     let (mut bytes, mut failed, mut ended) = (0, None, false);
+    let mut unstored = Unstored::default();
     while !ended {
-        let item = match bank.next_to_write() {
-            Next::Item(item) => item,
+        let (first, items) = match bank.next_to_write() {
+            Next::Items(first, items) => (first, items),
             Next::Nothing => continue,
             Next::Closed if bank.is_stopped() => return,
             Next::Closed => break,
         };
-        let mut length = 0;
-        match item.as_ref() {
-            Item::Chunk(chunk) => {
-                length = u64::from(chunk.about.length);
-                if failed.is_none() {
+        let mut written = Written::default();
+        for (number, item) in (first..).zip(&items) {
+            written.items += 1;
+            match item.as_ref() {
+                Item::Chunk(chunk) => {
+                    let length = u64::from(chunk.about.length);
+                    if chunk.about.last {
+                        // The disk may take long over this one, and others wait for those
+                        // before it.
+                        written.items -= 1;
+                        bank.written(std::mem::take(&mut written));
+                        written.items = 1;
+                    }
+                    written.bytes += length;
+                    if failed.is_some() {
+                        continue;
+                    }
                     match write(&mut slots, &mut unpacker, chunk, events) {
-                        Ok(()) => bytes += length,
+                        Ok(()) => {
+                            bytes += length;
+                            let slot = slots.get(usize::from(chunk.about.file));
+                            unstored.look((number, chunk), slot, &mut written.stored);
+                        }
                         Err(why) => {
                             let _ = events.send(Event::Note(why.clone()));
                             failed = Some(why);
                         }
                     }
                 }
+                // The verdict is wanted before the verdicts come.
+                Item::End => ended = true,
+                Item::Verdicts(_) | Item::Bye | Item::Abort(_) => {}
             }
-            // The verdict is wanted before the verdicts come.
-            Item::End => ended = true,
-            Item::Verdicts(_) | Item::Bye | Item::Abort(_) => {}
         }
-        bank.written(length);
+        bank.written(written);
     }
     let unfinished = slots.iter().find(|slot| slot.sink.is_some());
     let digest = unpacker.digest().hex();
@@ -94,10 +114,48 @@ pub(super) fn run(
     drain(bank);
 }
 
+/// What is written and cannot be read from the target yet: its end are zeros which the
+/// disk gets together with those that follow.
+#[derive(Debug, Default)]
+struct Unstored {
+    last: Option<(u64, Range<u64>)>,
+}
+
+impl Unstored {
+    /// A chunk was written, and with it perhaps what the one before it lacked.
+    fn look(
+        &mut self,
+        (number, chunk): (u64, &Chunk),
+        slot: Option<&Slot>,
+        stored: &mut Vec<(u64, Arc<File>)>,
+    ) {
+        let about = &chunk.about;
+        if about.encoding == Encoding::Zeros {
+            return;
+        }
+        let before = self.last.take().filter(|_| about.offset > 0);
+        let raw = about.encoding == Encoding::Raw;
+        let bytes = about.offset..about.offset + u64::from(about.length);
+        let this = raw.then_some((number, bytes));
+        let Some(sink) = slot.and_then(|slot| slot.sink.as_ref()) else {
+            return;
+        };
+        for (number, bytes) in before.into_iter().chain(this) {
+            match sink.stored(bytes.clone()) {
+                Some(file) => stored.push((number, file)),
+                None => self.last = Some((number, bytes)),
+            }
+        }
+    }
+}
+
 fn drain(bank: &Bank) {
     loop {
         match bank.next_to_write() {
-            Next::Item(_) => bank.written(0),
+            Next::Items(_, items) => bank.written(Written {
+                items: items.len() as u64,
+                ..Written::default()
+            }),
             Next::Nothing => {}
             Next::Closed => return,
         }

@@ -17,7 +17,7 @@ use super::packet::Strange;
 
 /// Payload of a chunk, except a file's last one. Smaller than the old one: in a long
 /// chain each hop costs the time of one chunk.
-pub const CHUNK: usize = 1 << 20;
+pub const CHUNK: usize = 256 << 10;
 /// The version that this describes.
 pub const VERSION: u32 = 1;
 /// The bytes between a chunk packet's head and its payload.

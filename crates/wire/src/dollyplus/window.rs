@@ -23,12 +23,12 @@ impl Limits {
         unwritten: 10,
         kept: 10,
     };
-    /// Those of goldring with chunks of 1 MiB: enough for four neighbours at once, the
+    /// Those of goldring with chunks of 256 KiB: enough for four neighbours at once, the
     /// buffers of their sockets included.
     pub const OWN: Self = Self {
-        ahead: 8,
-        unwritten: 24,
-        kept: 48,
+        ahead: 32,
+        unwritten: 96,
+        kept: 192,
     };
 }
 

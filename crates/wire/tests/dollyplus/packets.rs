@@ -218,24 +218,25 @@ fn a_plan_and_verdicts_there_and_back() {
 
 #[test]
 fn chunks_of_our_own_with_impossible_lengths() {
+    let most = u32::try_from(own::CHUNK).unwrap();
     let good = own::Chunk {
         sequence: 7,
         file: 1,
         last: true,
         encoding: Encoding::Zstd,
         offset: 1 << 40,
-        length: 1 << 20,
+        length: most,
         payload: 100,
         checksum: u64::MAX,
     };
     assert_eq!(own::Chunk::decode(&good.encode()).unwrap(), good);
     let bad = [
         own::Chunk {
-            length: (1 << 20) + 1,
+            length: most + 1,
             ..good
         },
         own::Chunk {
-            payload: 1 << 20,
+            payload: most,
             ..good
         },
         own::Chunk {

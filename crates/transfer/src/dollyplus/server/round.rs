@@ -200,14 +200,14 @@ impl<'a> Flight<'a> {
             let digest = match reader.join() {
                 Ok(Ok(digest)) => Ok(Some(digest)),
                 Ok(Err(Stop::Failed(why))) => Err(why),
-                Ok(Err(Stop::Stopped)) => Ok(None),
+                Ok(Err(Stop::Stopped)) => bank.failure().map_or(Ok(None), Err),
                 Err(_) => Err("the reading thread crashed".to_owned()),
             };
             let reading = start.elapsed();
             match &digest {
                 Ok(Some(_)) => self.end(report),
                 Ok(None) => {}
-                Err(why) if self.mode == Mode::Own => bank.put(Item::Abort(why.clone())),
+                Err(why) if self.mode == Mode::Own => bank.put(Item::Abort(why.clone()), false),
                 Err(_) => {}
             }
             bank.close();
@@ -216,6 +216,9 @@ impl<'a> Flight<'a> {
                 thread::sleep(LOOK);
             }
             over.store(true, Ordering::Release);
+            if let Some(why) = bank.failure() {
+                return Err(why);
+            }
             digest.map(|digest| (digest, reading))
         });
         self.listen(report);
@@ -271,8 +274,8 @@ impl<'a> Flight<'a> {
     /// Everything is read: until everybody has said something, or is lost.
     fn end(&mut self, report: &mut dyn Reporter) {
         if self.mode == Mode::Own {
-            self.bank.put(Item::End);
-            self.bank.put(Item::Verdicts(Verdicts::default()));
+            self.bank.put(Item::End, false);
+            self.bank.put(Item::Verdicts(Verdicts::default()), false);
         } else {
             self.bank.close();
         }
@@ -284,7 +287,7 @@ impl<'a> Flight<'a> {
             if said {
                 self.clock.end();
             }
-            if said || self.awaited() == 0 {
+            if said || self.awaited() == 0 || self.bank.is_stopped() {
                 break;
             }
             // The last bytes are in nobody's hands before they are sent.
@@ -298,7 +301,7 @@ impl<'a> Flight<'a> {
             thread::sleep(LOOK);
         }
         if self.mode == Mode::Own {
-            self.bank.put(Item::Bye);
+            self.bank.put(Item::Bye, false);
         }
     }
 
