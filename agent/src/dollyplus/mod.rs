@@ -41,6 +41,20 @@ Examples:
 
 Exit status: 0 every client has everything, 1 it failed, 2 wrong options.";
 
+/// What scripts of dolly+ 0.93 say, and nothing here needs.
+#[derive(Debug, Clone, clap::Args)]
+struct WithoutEffect {
+    /// Accepted and without effect
+    #[arg(short = 'd', hide = true)]
+    endless: bool,
+    /// Accepted and without effect
+    #[arg(short = 'B', hide = true)]
+    no_bind: bool,
+    /// Accepted and without effect
+    #[arg(short = 'L', hide = true)]
+    blocking: bool,
+}
+
 /// Options of `goldring dollyS`; the letters are those of dolly+ 0.93.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = SERVER_EXAMPLES)]
@@ -51,15 +65,8 @@ pub(crate) struct ServerArgs {
     /// Say everything that happens
     #[arg(short = 'v')]
     verbose: bool,
-    /// Accepted and without effect
-    #[arg(short = 'd', hide = true)]
-    endless: bool,
-    /// Accepted and without effect
-    #[arg(short = 'B', hide = true)]
-    no_bind: bool,
-    /// Accepted and without effect
-    #[arg(short = 'L', hide = true)]
-    blocking: bool,
+    #[command(flatten)]
+    _without_effect: WithoutEffect,
     /// Speak as dolly+ 0.93 does, whoever the clients are: no checksums, no compression
     #[arg(long)]
     plain: bool,
@@ -98,15 +105,8 @@ pub(crate) struct ClientArgs {
     /// Say everything that happens
     #[arg(short = 'v')]
     verbose: bool,
-    /// Accepted and without effect
-    #[arg(short = 'd', hide = true)]
-    endless: bool,
-    /// Accepted and without effect
-    #[arg(short = 'B', hide = true)]
-    no_bind: bool,
-    /// Accepted and without effect
-    #[arg(short = 'L', hide = true)]
-    blocking: bool,
+    #[command(flatten)]
+    _without_effect: WithoutEffect,
     /// Take no compressed data
     #[arg(long)]
     plain: bool,
