@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Clone a disk, partition or file along a ring (dolly).
-    Dolly(dolly::Args),
+    Dolly(Box<dolly::Args>),
     /// Send files or disks along a dolly+ ring: the golden node.
     #[command(name = "dollyS", alias = "dollys")]
     DollyS(dollyplus::ServerArgs),

@@ -17,6 +17,7 @@ use goldring_contract::limits::{DOLLY_CLONE_WAIT, DOLLY_STALL};
 use goldring_wire::dolly::config::{Dialect, parse_size};
 use goldring_wire::dolly::password::Password;
 
+use crate::dollyplus::Patience;
 use crate::fault::Usage;
 
 /// The most nodes that can be found: their addresses fill the longest configuration that a
@@ -119,6 +120,8 @@ pub(crate) struct Args {
     /// (golden node only)
     #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_CLONE_WAIT.as_secs())]
     late: u64,
+    #[command(flatten)]
+    patience: Patience,
     /// A line of JSON for each event on the standard output, once the ring is dolly+
     #[arg(long)]
     json: bool,

@@ -65,6 +65,7 @@ pub(super) fn serve(
         plain: false,
         wait: REGROUP,
         late: Duration::from_secs(args.late),
+        leave_behind: args.patience.factor(),
         dry: false,
     };
     let files = [golden::file(&Root::system(), &line, screen)?];

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
         plain: args.plain,
         wait: Duration::from_secs(args.wait),
         late: Duration::from_secs(args.late),
+        leave_behind: args.patience.factor(),
         dry: args.dry_run,
     };
     screen.config(&config);

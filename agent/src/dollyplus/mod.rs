@@ -55,6 +55,36 @@ struct WithoutEffect {
     blocking: bool,
 }
 
+/// What becomes of a node that holds all others up.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Patience {
+    /// A node that holds all others up gets its data after them, when they could do so many
+    /// times more without it; with "never" everybody waits
+    #[arg(long, value_name = "FACTOR", default_value = "4", value_parser = factor)]
+    leave_behind: Factor,
+}
+
+impl Patience {
+    /// So many times more, if any.
+    pub(crate) fn factor(&self) -> Option<f64> {
+        self.leave_behind.0
+    }
+}
+
+/// How many times more the others must be able to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Factor(Option<f64>);
+
+fn factor(word: &str) -> Result<Factor, String> {
+    /// Less than that is what any two disks differ by.
+    const LEAST: f64 = 1.5;
+    match word.parse() {
+        _ if word == "never" => Ok(Factor(None)),
+        Ok(factor) if factor >= LEAST && f64::is_finite(factor) => Ok(Factor(Some(factor))),
+        _ => Err(format!("write a number from {LEAST} on, or never")),
+    }
+}
+
 /// Options of `goldring dollyS`; the letters are those of dolly+ 0.93.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = SERVER_EXAMPLES)]
@@ -79,6 +109,8 @@ pub(crate) struct ServerArgs {
     /// At the end, wait so long for clients that were left out; they then get what they miss
     #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_CLONE_WAIT.as_secs())]
     late: u64,
+    #[command(flatten)]
+    patience: Patience,
     /// A line of JSON for each event on the standard output
     #[arg(long)]
     json: bool,
@@ -203,5 +235,20 @@ pub(crate) fn timing(stall: Duration) -> Timing {
         stall,
         orphan: DOLLY_CLONE_WAIT,
         finish: DOLLY_ACK_WAIT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_slow_is_too_slow() {
+        assert_eq!(factor("4"), Ok(Factor(Some(4.0))));
+        assert_eq!(factor("1.5"), Ok(Factor(Some(1.5))));
+        assert_eq!(factor("never"), Ok(Factor(None)));
+        for odd in ["", "1", "-4", "nan", "inf", "always", "4x"] {
+            assert!(factor(odd).is_err(), "{odd}");
+        }
     }
 }

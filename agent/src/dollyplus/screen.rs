@@ -240,6 +240,8 @@ impl Reporter for Screen {
             | Event::Dropped { .. }
             | Event::Lost { .. }
             | Event::Orphaned(_)
+            | Event::LeftBehind { .. }
+            | Event::SteppedOut
             | Event::Late(..)
             | Event::Note(_) => self.say(&line),
             Event::Ring(hosts) => {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use goldring_transfer::dollyplus::Event;
 use goldring_transfer::dollyplus::client::Done;
+use goldring_transfer::dollyplus::report::SlowPart;
 use goldring_transfer::dollyplus::server::{Fate, Summary};
 use goldring_wire::dollyplus::own::Verdict;
 use goldring_wire::dollyplus::status::State;
@@ -91,6 +92,18 @@ fn of_event(event: &Event) -> Value {
             json!({ "event": "lost", "node": name, "by": by, "why": why })
         }
         Event::Orphaned(why) => json!({ "event": "orphaned", "why": why }),
+        Event::LeftBehind { name, slow } => {
+            let part = match slow.part {
+                SlowPart::Disk => "disk",
+                SlowPart::Receives => "receives",
+                SlowPart::Sends => "sends",
+            };
+            json!({
+                "event": "left-behind", "node": name, "slow": part,
+                "rate": slow.rate, "others": slow.others,
+            })
+        }
+        Event::SteppedOut => json!({ "event": "stepped-out" }),
         Event::Resumed(name, chunk) => json!({ "event": "resumed", "node": name, "chunk": chunk }),
         Event::Stored => json!({ "event": "stored" }),
         Event::Verdict(name, verdict) => match verdict {

@@ -29,6 +29,9 @@ impl Table {
         match event {
             Event::Host(name, State::Busy { stored, .. }) => {
                 let row = self.row(name);
+                if row.over {
+                    return;
+                }
                 row.stored = *stored;
                 row.state = "writes".to_owned();
                 if row.since.is_none() {
@@ -45,6 +48,20 @@ impl Table {
                 let row = self.row(name);
                 row.state = format!("LEFT OUT: {why}");
                 row.over = true;
+            }
+            Event::LeftBehind { name, slow } => {
+                let row = self.row(name);
+                row.state = format!("LEFT BEHIND: {slow}");
+                row.over = true;
+            }
+            Event::Resumed(name, _) => {
+                // It has a part again; its pace is measured from there.
+                let row = self.row(name);
+                if row.over {
+                    row.over = false;
+                    row.since = None;
+                    row.state = "goes on from".to_owned();
+                }
             }
             Event::Verdict(name, verdict) => {
                 let row = self.row(name);
@@ -74,12 +91,13 @@ impl Table {
                 return format!("{name:<16} {}", row.state);
             }
             let pace = row.since.map_or_else(String::new, |(since, from)| {
-                rate(row.stored.saturating_sub(from), now.duration_since(since))
+                let stored = row.stored.saturating_sub(from);
+                format!(", {}", rate(stored, now.duration_since(since)))
             });
             let behind = megabytes(sent.saturating_sub(row.stored));
             let stored = megabytes(row.stored);
             format!(
-                "{name:<16} {} {stored} MB, {pace}, {behind} MB behind",
+                "{name:<16} {} {stored} MB{pace}, {behind} MB behind",
                 row.state
             )
         };
@@ -89,6 +107,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use goldring_transfer::dollyplus::report::{Slow, SlowPart};
+
     use super::*;
 
     #[test]
@@ -111,6 +131,27 @@ mod tests {
         );
         assert!(lines[0].ends_with("2.0 MB behind"), "{lines:?}");
         assert_eq!(lines[1], "n2               LEFT OUT: closed the connection");
+        table.note(&Event::Host("n2".into(), busy(7)));
+        assert_eq!(table.lines(0, Instant::now())[1], lines[1], "it is out");
+        let slow = Slow {
+            part: SlowPart::Disk,
+            rate: 1_500_000,
+            others: 30_000_000,
+        };
+        let name = "n1".to_owned();
+        table.note(&Event::LeftBehind { name, slow });
+        table.note(&Event::Host("n1".into(), busy(11_000_000)));
+        let lines = table.lines(12_000_000, Instant::now());
+        assert_eq!(
+            lines[0],
+            "n1               LEFT BEHIND: its disk takes 1.5 MB/s, the others could have 30.0"
+        );
+        table.note(&Event::Resumed("n1".into(), 11));
+        let lines = table.lines(12_000_000, Instant::now());
+        assert_eq!(
+            lines[0],
+            "n1               goes on from 10.0 MB, 2.0 MB behind"
+        );
         table.note(&Event::Host("n1".into(), State::Done));
         assert_eq!(
             table.lines(0, Instant::now())[0],

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use goldring_wire::dollyplus::pace::Pace;
 use goldring_wire::dollyplus::window::{Forgotten, Limits, Window};
 
 use super::chunk::{Chunk, Item};
@@ -25,6 +26,18 @@ struct State {
     received: u64,
     sent: u64,
     stored: u64,
+    since: Instant,
+    waited: Waited,
+    /// The others went on without this computer.
+    behind: bool,
+}
+
+/// For how long each thread has waited.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waited {
+    full: Duration,
+    idle: Duration,
+    dry: Duration,
 }
 
 /// The bank.
@@ -69,6 +82,9 @@ impl Bank {
                 received: 0,
                 sent: 0,
                 stored: 0,
+                since: Instant::now(),
+                waited: Waited::default(),
+                behind: false,
             }),
             moved: Condvar::new(),
         }
@@ -87,7 +103,9 @@ impl Bank {
     pub(super) fn has_room(&self) -> bool {
         let mut state = self.lock();
         if !state.window.has_room() && !state.stopped {
+            let since = Instant::now();
             state = self.wait(state);
+            state.waited.full += since.elapsed();
         }
         state.window.has_room() && !state.stopped
     }
@@ -127,18 +145,24 @@ impl Bank {
 
     /// Waits a moment for something to send.
     pub(super) fn next_to_send(&self) -> Next {
-        self.next(|window| window.to_send())
+        self.next(Window::to_send, |waited| &mut waited.idle)
     }
 
     /// Waits a moment for something to write.
     pub(super) fn next_to_write(&self) -> Next {
-        self.next(|window| window.to_write())
+        self.next(Window::to_write, |waited| &mut waited.dry)
     }
 
-    fn next(&self, which: impl Fn(&Window) -> Option<u64>) -> Next {
+    fn next(
+        &self,
+        which: fn(&Window) -> Option<u64>,
+        waited: fn(&mut Waited) -> &mut Duration,
+    ) -> Next {
         let mut state = self.lock();
         if which(&state.window).is_none() && !state.stopped && !state.closed {
+            let since = Instant::now();
             state = self.wait(state);
+            *waited(&mut state.waited) += since.elapsed();
         }
         if state.stopped {
             return Next::Closed;
@@ -210,6 +234,29 @@ impl Bank {
         match self.lock().item(number).as_deref() {
             Some(Item::Chunk(chunk)) => Some(chunk.about.file),
             _ => None,
+        }
+    }
+
+    /// The others go on without this computer.
+    pub(super) fn leave_behind(&self) {
+        self.lock().behind = true;
+        self.moved.notify_all();
+    }
+
+    /// Whether they do.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lock().behind
+    }
+
+    /// How its threads have spent their time.
+    pub(super) fn pace(&self) -> Pace {
+        let state = self.lock();
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Pace {
+            up: millis(state.since.elapsed()),
+            full: millis(state.waited.full),
+            idle: millis(state.waited.idle),
+            dry: millis(state.waited.dry),
         }
     }
 

@@ -4,9 +4,9 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 use goldring_wire::dollyplus::packet::Command;
@@ -18,6 +18,8 @@ use crate::dolly::net::readable;
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a caller may take to say what it wants.
 const HEAR: Duration = Duration::from_secs(3);
+/// What is taken to see how fast that goes, at most, and for how long.
+const PROBE: (u64, Duration) = (256 << 20, Duration::from_secs(10));
 /// The most callers at the same time; more are turned away.
 const CALLERS: usize = 64;
 
@@ -91,7 +93,11 @@ fn serve(mut stream: TcpStream, from: IpAddr, answers: &dyn Answer) {
     }
     match read_command(&mut stream) {
         Ok(command) => {
+            let probe = command == Command::Probe;
             if let Some(answer) = answers.answer(command, from) {
+                if probe && swallow(&mut stream).is_err() {
+                    return;
+                }
                 // Whoever hung up does not want it.
                 let _ = stream.write_all(&answer.encode());
             }
@@ -99,5 +105,22 @@ fn serve(mut stream: TcpStream, from: IpAddr, answers: &dyn Answer) {
         // A look whether somebody listens here is no reason for a line.
         Err(Trouble::End) => {}
         Err(why) => answers.dropped(from, &why),
+    }
+}
+
+/// Takes what comes until its end.
+fn swallow(stream: &mut TcpStream) -> std::io::Result<()> {
+    let (most, limit) = PROBE;
+    let (mut left, start) = (most, Instant::now());
+    let mut bytes = vec![0; 128 << 10];
+    loop {
+        let n = stream.read(&mut bytes)? as u64;
+        left = left.saturating_sub(n);
+        if n == 0 {
+            return Ok(());
+        }
+        if left == 0 || start.elapsed() >= limit {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
     }
 }

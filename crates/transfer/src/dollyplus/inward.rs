@@ -259,7 +259,11 @@ impl Inward<'_> {
     /// `None`: nothing is missing here any more.
     fn wait_for_neighbour(&self, trouble: &Trouble) -> Result<Option<Link>, String> {
         let lost = format!("the computer before this one {trouble}");
-        let _ = self.events.send(Event::Orphaned(lost.clone()));
+        let behind = self.bank.is_behind();
+        let _ = self.events.send(match behind {
+            true => Event::SteppedOut,
+            false => Event::Orphaned(lost.clone()),
+        });
         let (start, mut asked, mut missed) = (Instant::now(), Instant::now(), 0);
         loop {
             if let Some(stream) = self.seat.new_neighbour(self.listener) {
@@ -287,7 +291,9 @@ impl Inward<'_> {
                 };
             }
             let gone = missed >= MISSED;
-            if (gone || start.elapsed() >= self.timing.orphan) && !complete {
+            // Whoever is left behind is called when the others are through.
+            let forgotten = !behind && start.elapsed() >= self.timing.orphan;
+            if (gone || forgotten) && !complete {
                 let why = if gone {
                     format!("and the golden node, {}, answers no more", self.server)
                 } else {

@@ -3,7 +3,8 @@
 //!
 //! Each computer has a thread that takes chunks (from its disk or its neighbour), one
 //! that sends them on (`onward`), one that writes (`store`), and a desk for commands
-//! (`desk`). They meet at the `bank`.
+//! (`desk`). They meet at the `bank`. Beside them the golden node watches how everybody is
+//! doing, and leaves behind who holds the others up (`server/watch`).
 
 mod bank;
 mod chunk;

@@ -67,6 +67,9 @@ impl Onward<'_> {
     pub(super) fn run(mut self) -> usize {
         let mut looked = Instant::now();
         loop {
+            if self.is_left_behind() {
+                self.go_alone();
+            }
             match self.bank.next_to_send() {
                 Next::Item(item) => {
                     looked = Instant::now();
@@ -78,6 +81,7 @@ impl Onward<'_> {
                             self.bank.sent();
                         }
                         Err(Trouble::Stopped) => break,
+                        Err(_) if self.is_left_behind() => {}
                         // Nobody is left who could hear it.
                         Err(_) if self.calls >= CALLS => self.bank.sent(),
                         Err(trouble) => self.replace(&trouble),
@@ -132,7 +136,7 @@ impl Onward<'_> {
 
     fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Trouble> {
         let host = self.ring.host(self.next).to_owned();
-        let mut patience = patience(host, self.mode, self.bank);
+        let mut patience = patience(host, (self.mode, self.next != 0), self.bank);
         match &mut self.link {
             Some(link) => link.send(first, second, &mut patience),
             None => Err(Trouble::End),
@@ -193,6 +197,24 @@ impl Onward<'_> {
                 Err(trouble) => self.leave_out(self.next, &trouble.to_string()),
             }
         }
+    }
+
+    /// The others go on without this computer, and it still has a neighbour.
+    fn is_left_behind(&self) -> bool {
+        self.next != 0 && self.bank.is_behind()
+    }
+
+    /// Nobody is fed from here any more; only the golden node still has to hear of it.
+    fn go_alone(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.shut();
+        }
+        for place in self.ring.members() {
+            if place != self.ring.own() {
+                self.ring.mark(place, ABSENT);
+            }
+        }
+        self.call_server();
     }
 
     fn leave_out(&mut self, place: usize, why: &str) {
@@ -271,14 +293,21 @@ impl Onward<'_> {
     }
 }
 
-/// Waits for a neighbour that takes nothing as long as it says that it is alive: it
+/// Waits for a neighbour that takes nothing (data, if this computer feeds it) as long as it says that it is alive: it
 /// waits for its own disk or neighbour then.
-fn patience(host: String, mode: Mode, bank: &Bank) -> impl FnMut(Duration) -> Result<(), Trouble> {
+fn patience(
+    host: String,
+    (mode, feeds): (Mode, bool),
+    bank: &Bank,
+) -> impl FnMut(Duration) -> Result<(), Trouble> {
     let mut old = at_most(OLD_SILENCE, "taken data");
     let mut asked = Duration::ZERO;
     move |silent| {
         if bank.is_stopped() {
             return Err(Trouble::Stopped);
+        }
+        if feeds && bank.is_behind() {
+            return Err(Trouble::End);
         }
         if mode == Mode::Old {
             return old(silent);

@@ -21,12 +21,15 @@ use crate::dolly::net::{self, Listeners};
 mod build;
 mod counter;
 mod round;
+mod watch;
 
 use counter::Counter;
 use round::Round;
 
 /// Between two looks for clients that do not answer yet.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long one that was left behind may take to say that it is there.
+const CATCH_UP: Duration = Duration::from_secs(30);
 /// Once one that was late is back, others may be as well.
 const GATHER: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,9 @@ pub struct Options {
     pub wait: Duration,
     /// How long to wait, at the end, for those that were left out.
     pub late: Duration,
+    /// A client is left behind, and gets the rest at the end, when the others could do so
+    /// many times more than it lets them; without, everybody waits.
+    pub leave_behind: Option<f64>,
     /// Builds the ring, checks all targets, writes nothing.
     pub dry: bool,
 }
@@ -151,6 +157,7 @@ impl Server<'_> {
         let round = self.round(&Start::Ring(&present), report)?;
         let mut fates: BTreeMap<String, Fate> = round.fates.iter().cloned().collect();
         if !self.options.dry {
+            self.catch_up(&round, &mut fates, report);
             self.late(&round, &mut fates, clients, report)?;
         }
         let absent = || Fate::Failed("it has not answered".to_owned());
@@ -208,6 +215,21 @@ impl Server<'_> {
         round::run(self, closed, report)
     }
 
+    /// Those that the others could not wait for get the rest, one after the other.
+    fn catch_up(
+        &self,
+        first: &Round,
+        fates: &mut BTreeMap<String, Fate>,
+        report: &mut dyn Reporter,
+    ) {
+        for name in first.behind.iter().filter(|_| first.digest.is_some()) {
+            let deadline = Instant::now() + CATCH_UP;
+            while Instant::now() < deadline && !self.resume(name, first, fates, report) {
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
     /// Those that were left out come back: as if nothing had happened, because a cable
     /// was plugged in again, or from the beginning, because they were started again.
     fn late(
@@ -236,7 +258,9 @@ impl Server<'_> {
                 match state {
                     State::Waiting => waiting.push(name.clone()),
                     _ if !abilities.own || first.digest.is_none() => {}
-                    _ => self.resume(name, first, fates, report),
+                    _ => {
+                        self.resume(name, first, fates, report);
+                    }
                 }
             }
             if !waiting.is_empty() {
@@ -249,16 +273,16 @@ impl Server<'_> {
         }
     }
 
-    /// A client that still has what came: it gets the rest.
+    /// A client that still has what came, and says so: it gets the rest. Whether it does.
     fn resume(
         &self,
         name: &String,
         first: &Round,
         fates: &mut BTreeMap<String, Fate>,
         report: &mut dyn Reporter,
-    ) {
+    ) -> bool {
         if !self.counter.is_back(name) {
-            return;
+            return false;
         }
         let result = self.round(&Start::Rest(name), report);
         let fate = match result {
@@ -266,6 +290,7 @@ impl Server<'_> {
             Err(error) => Fate::Failed(error.to_string()),
         };
         fates.insert(name.clone(), fate);
+        true
     }
 
     /// Clients that start from the beginning get a ring of their own.

@@ -10,6 +10,7 @@ mod over;
 mod peers;
 mod plus;
 mod plus_faults;
+mod plus_slow;
 mod rings;
 mod suse;
 mod targets;
@@ -63,6 +64,7 @@ fn main() {
         (over::STORIES, &reason),
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),
+        (plus_slow::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),

@@ -8,10 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_wire::dollyplus::own::{Kind, Verdict, Verdicts};
+use goldring_wire::dollyplus::pace::Judge;
 use goldring_wire::dollyplus::packet::Head;
 use goldring_wire::dollyplus::window::Limits;
 
 use super::build::Closed;
+use super::watch::{HOLD, Watch};
 use super::{Fate, Server};
 use crate::dolly::net::readable;
 use crate::dollyplus::bank::Bank;
@@ -21,12 +23,10 @@ use crate::dollyplus::link::{Link, Trouble, addresses_of, at_most};
 use crate::dollyplus::onward::{Mode, Onward};
 use crate::dollyplus::report::{Event, Reporter};
 use crate::dollyplus::source::{Reading, Stop};
-use crate::dollyplus::{PlusError, Timing, ping};
+use crate::dollyplus::{PlusError, Timing};
 
 /// How often the main thread looks around.
 const LOOK: Duration = Duration::from_millis(20);
-/// How often the members are asked how far they are.
-const ASK: Duration = Duration::from_secs(2);
 
 /// How a round ended.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(super) struct Round {
     pub(super) reading: Duration,
     /// Of everything, when it was read from its beginning among goldring.
     pub(super) digest: Option<String>,
+    /// Those that the others could not wait for.
+    pub(super) behind: Vec<String>,
 }
 
 /// Everything in flight.
@@ -51,6 +53,10 @@ struct Flight<'a> {
     /// The threads that look around are to end.
     over: &'a AtomicBool,
     clock: Clock,
+    /// It is only the rest, for one that was left out.
+    rest: bool,
+    /// How much had been sent when that last grew.
+    moved: (u64, Instant),
 }
 
 /// Sends, and collects the verdicts.
@@ -99,6 +105,8 @@ pub(super) fn run(
             total.map(|total| total.saturating_sub(skipped)),
             mode == Mode::Own,
         ),
+        rest: wanted.is_some(),
+        moved: (0, Instant::now()),
     };
     let threads = Threads {
         onward: Onward {
@@ -129,10 +137,31 @@ pub(super) fn run(
         },
         back,
         verdict,
+        watch: (mode == Mode::Own).then(|| watch(server, (&members, &bank, &over), wanted, total)),
     };
     let ended = flight.fly(threads, report);
     let (digest, reading) = ended.map_err(PlusError::Here)?;
     Ok(flight.round(digest.as_ref(), (wanted.is_none(), reading)))
+}
+
+/// Looks at the members; whoever wants the rest only holds nobody up.
+fn watch<'a>(
+    server: &'a Server<'a>,
+    (members, bank, over): (&'a [String], &'a Bank, &'a AtomicBool),
+    rest: Option<u64>,
+    total: Option<u64>,
+) -> Watch<'a> {
+    let factor = server.options.leave_behind.filter(|_| rest.is_none());
+    Watch {
+        server: &server.options.server,
+        members,
+        bank,
+        counter: server.counter,
+        over,
+        events: server.events.clone(),
+        total,
+        judge: factor.map(|factor| Judge::new(members.len(), factor, HOLD)),
+    }
 }
 
 /// What works beside the main thread.
@@ -143,6 +172,7 @@ struct Threads<'a> {
     /// From the last client, as the ring was built.
     back: Option<Link>,
     verdict: Sender<Verdicts>,
+    watch: Option<Watch<'a>>,
 }
 
 /// Nothing is written: the ring says farewell.
@@ -165,6 +195,7 @@ fn dry(server: &Server<'_>, mut down: Link, verdicts: Verdicts) -> Round {
         elapsed: Duration::ZERO,
         reading: Duration::ZERO,
         digest: None,
+        behind: Vec::new(),
     }
 }
 
@@ -184,13 +215,13 @@ impl<'a> Flight<'a> {
             returns,
             back,
             verdict,
+            watch,
         } = threads;
-        let (bank, members, over) = (self.bank, self.members, self.over);
+        let (bank, over) = (self.bank, self.over);
         let ended = thread::scope(|scope| {
             scope.spawn(move || returns.run(back, &verdict));
-            if self.mode == Mode::Own {
-                let events = self.server.events.clone();
-                scope.spawn(move || poll(members, over, &events));
+            if let Some(watch) = watch {
+                scope.spawn(move || watch.run());
             }
             let sender = scope.spawn(|| onward.run());
             let files = self.server.files;
@@ -225,6 +256,10 @@ impl<'a> Flight<'a> {
     fn listen(&mut self, report: &mut dyn Reporter) {
         for event in self.server.heard.try_iter() {
             if let Event::Lost { name, why, .. } = &event {
+                // That it is gone is no news then.
+                if self.server.counter.behind().contains(name) {
+                    continue;
+                }
                 self.server.counter.lose(name, why);
             }
             report.event(event);
@@ -253,12 +288,33 @@ impl<'a> Flight<'a> {
             thread::sleep(LOOK);
             self.listen(report);
             self.look(report);
-            if self.awaited() == 0 {
+            if self.awaited() == 0 || self.is_stuck() {
                 report.event(Event::Note("no client is left".to_owned()));
                 self.bank.stop();
                 return;
             }
         }
+    }
+
+    /// Whether the one that wants the rest takes nothing of it: everybody else has been
+    /// served, so there is nothing to wait for.
+    fn is_stuck(&mut self) -> bool {
+        let sent = self.bank.level().sent;
+        if sent != self.moved.0 {
+            self.moved = (sent, Instant::now());
+        }
+        let limit = self.server.options.timing.orphan;
+        let stuck = self.rest && self.moved.1.elapsed() >= limit;
+        if stuck {
+            let why = format!(
+                "it has taken nothing for {} s; look at its disk, then clone it again",
+                limit.as_secs()
+            );
+            for name in self.members {
+                self.server.counter.lose(name, &why);
+            }
+        }
+        stuck
     }
 
     fn look(&mut self, report: &mut dyn Reporter) {
@@ -328,27 +384,8 @@ impl<'a> Flight<'a> {
             elapsed: self.clock.elapsed(),
             reading,
             digest,
+            behind: self.server.counter.behind(),
         }
-    }
-}
-
-/// Asks the members now and then how far they are.
-fn poll(members: &[String], over: &AtomicBool, events: &Sender<Event>) {
-    let mut next = Instant::now() + ASK;
-    while !over.load(Ordering::Acquire) {
-        thread::sleep(LOOK);
-        if Instant::now() < next {
-            continue;
-        }
-        for name in members {
-            if over.load(Ordering::Acquire) {
-                return;
-            }
-            if let Ok((_, status)) = ping(name) {
-                let _ = events.send(Event::Host(name.clone(), status.state));
-            }
-        }
-        next = Instant::now() + ASK;
     }
 }
 
