@@ -16,10 +16,15 @@ use goldring_transfer::dollyplus::server::{Fate, Summary};
 use goldring_transfer::dollyplus::{self, Timing};
 use goldring_wire::dollyplus::status::State;
 
+use crate::dolly::words::Words;
 pub(crate) use codec::ZSTD;
 
 const SERVER_EXAMPLES: &str = "\
 Examples:
+  goldring dollyS --in /dev/sda --out /dev/sda node2 node3
+                                             clone to these nodes
+  goldring dollyS --in /dev/sda --out /dev/sda --nodes 40
+                                             clone to the 40 nodes that wait
   With this dolly.cfg:
 
     iofiles 2
@@ -90,8 +95,13 @@ fn factor(word: &str) -> Result<Factor, String> {
 #[command(after_help = SERVER_EXAMPLES)]
 pub(crate) struct ServerArgs {
     /// The configuration; - is the standard input
-    #[arg(short = 'f', value_name = "FILE")]
-    config: PathBuf,
+    #[arg(short = 'f', value_name = "FILE", required_unless_present = "input")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    words: Words,
+    /// Give up if the nodes of --nodes are not there after so long
+    #[arg(short = 'a', value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    alarm: Option<u64>,
     /// Say everything that happens
     #[arg(short = 'v')]
     verbose: bool,
@@ -214,18 +224,39 @@ pub(crate) fn ping(args: &PingArgs) -> anyhow::Result<()> {
     Err(anyhow!("{}", silent.join("; ")))
 }
 
-/// An error when somebody has not got everything.
-pub(crate) fn all_good(summary: &Summary) -> anyhow::Result<()> {
+/// What clients were asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To take everything.
+    ToTake,
+    /// To look at their targets.
+    ToLook,
+}
+
+/// An error when somebody has not got everything, or could not take it.
+pub(crate) fn all_good(summary: &Summary, asked: Asked) -> anyhow::Result<()> {
     let bad = |(name, fate): &(String, Fate)| (!fate.is_good()).then(|| name.clone());
     let failed: Vec<String> = summary.fates.iter().filter_map(bad).collect();
     if failed.is_empty() {
         return Ok(());
     }
+    let what = match asked {
+        Asked::ToTake => (
+            "have not got everything",
+            "look at their screens, then start again with them alone",
+        ),
+        Asked::ToLook => (
+            "are not ready for this",
+            "mend that, or take them out of the list",
+        ),
+    };
     Err(anyhow!(
-        "{} of {} clients have not got everything: {}; look at their screens, then start again with them alone",
+        "{} of {} clients {}: {}; {}",
         failed.len(),
         summary.fates.len(),
-        failed.join(", ")
+        what.0,
+        failed.join(", "),
+        what.1
     ))
 }
 

@@ -61,6 +61,12 @@ impl Screen {
         let _ = writeln!(io::stderr(), "dolly+: {line}");
     }
 
+    /// A line that comes again and again: on a terminal it overwrites itself.
+    pub(crate) fn status(&mut self, line: &str) {
+        self.say(line);
+        self.drawn = usize::from(self.terminal);
+    }
+
     fn talk(&mut self, line: &str) {
         if self.verbose {
             self.say(line);
@@ -156,17 +162,13 @@ impl Screen {
         } else {
             "not compared: an old dolly+ was in the ring"
         };
-        let line = if done.dry {
-            "nothing written: a dry run".to_owned()
-        } else {
-            format!(
-                "stored {} bytes in {:.1} s, {}, {checked}: {}",
-                done.bytes,
-                done.elapsed.as_secs_f64(),
-                rate(done.bytes, done.elapsed),
-                done.outputs.join(", ")
-            )
-        };
+        let line = format!(
+            "stored {} bytes in {:.1} s, {}, {checked}: {}",
+            done.bytes,
+            done.elapsed.as_secs_f64(),
+            rate(done.bytes, done.elapsed),
+            done.outputs.join(", ")
+        );
         let _ = writeln!(io::stdout(), "{line}");
     }
 
@@ -193,7 +195,7 @@ impl Screen {
             .filter(|(_, fate)| fate.is_good())
             .count();
         let all = summary.fates.len();
-        if summary.bytes == 0 && summary.fates.iter().all(|(_, f)| *f == Fate::Willing) {
+        if summary.dry {
             let _ = writeln!(
                 out,
                 "nothing was written: a dry run, {good} of {all} clients are willing"

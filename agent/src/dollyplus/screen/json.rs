@@ -19,7 +19,7 @@ pub(super) fn event(event: &Event) {
 pub(super) fn client(done: &Done) {
     print(&json!({
         "event": "end", "ok": true, "bytes": done.bytes, "seconds": done.elapsed.as_secs_f64(),
-        "verified": done.checked, "dry": done.dry, "outputs": done.outputs,
+        "verified": done.checked, "outputs": done.outputs,
     }));
 }
 
@@ -41,7 +41,7 @@ pub(super) fn server(summary: &Summary) {
         .collect();
     let ok = summary.fates.iter().all(|(_, fate)| fate.is_good());
     print(&json!({
-        "event": "end", "ok": ok, "bytes": summary.bytes,
+        "event": "end", "ok": ok, "dry": summary.dry, "bytes": summary.bytes,
         "seconds": summary.elapsed.as_secs_f64(), "nodes": nodes,
     }));
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use std::io::{Read, Write};
@@ -31,10 +31,11 @@ pub(super) trait Answer: Send + Sync {
     fn dropped(&self, from: IpAddr, why: &Trouble);
 }
 
-/// An open desk; closes when it is dropped.
+/// An open desk; closes when it is dropped, and then its port is free.
 #[derive(Debug)]
 pub(super) struct Desk {
     stop: Arc<AtomicBool>,
+    clerk: Option<JoinHandle<()>>,
 }
 
 impl Desk {
@@ -72,14 +73,19 @@ impl Desk {
                 }
             }
         };
-        thread::Builder::new().name("desk".to_owned()).spawn(work)?;
-        Ok(Self { stop })
+        let clerk = thread::Builder::new().name("desk".to_owned()).spawn(work)?;
+        let clerk = Some(clerk);
+        Ok(Self { stop, clerk })
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        if let Some(clerk) = self.clerk.take() {
+            // One that crashed has let go of the port as well.
+            let _ = clerk.join();
+        }
     }
 }
 

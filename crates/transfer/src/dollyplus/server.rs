@@ -28,6 +28,10 @@ use round::Round;
 
 /// Between two looks for clients that do not answer yet.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long those that looked at their targets may take to wait again, and how often that is
+/// looked at.
+const LET_GO: Duration = Duration::from_secs(5);
+const GLANCE: Duration = Duration::from_millis(100);
 /// How long one that was left behind may take to say that it is there.
 const CATCH_UP: Duration = Duration::from_secs(30);
 /// Once one that was late is back, others may be as well.
@@ -82,7 +86,7 @@ impl Fate {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Every client that was asked for, in the order of the list.
     pub fates: Vec<(String, Fate)>,
@@ -92,6 +96,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// The time that reading took, and the time that the ring could not take more.
     pub reading: Duration,
+    /// Nothing was to be written.
+    pub dry: bool,
 }
 
 /// Sends `files` to `clients`.
@@ -147,16 +153,29 @@ enum Start<'a> {
 
 impl Server<'_> {
     fn run(&self, clients: &[String], report: &mut dyn Reporter) -> Result<Summary, PlusError> {
-        let present = self.gather(clients, self.options.wait, report);
-        if present.is_empty() {
+        let mut present = self.gather(clients, self.options.wait, report);
+        let mut old = BTreeMap::new();
+        if self.options.dry {
+            // It writes as soon as it has joined.
+            for (name, _) in present.extract_if(.., |(_, abilities)| !abilities.own) {
+                let why = "an old dolly+ cannot be asked; look at its screen".to_owned();
+                old.insert(name, Fate::Failed(why));
+            }
+        }
+        if present.is_empty() && old.is_empty() {
             let seconds = self.options.wait.as_secs();
             return Err(PlusError::Ring(format!(
                 "no client has answered in {seconds} s; start goldring dollyC on them, or look at the names in the list"
             )));
         }
-        let round = self.round(&Start::Ring(&present), report)?;
-        let mut fates: BTreeMap<String, Fate> = round.fates.iter().cloned().collect();
-        if !self.options.dry {
+        let round = match present.is_empty() {
+            true => Round::default(),
+            false => self.round(&Start::Ring(&present), report)?,
+        };
+        let mut fates: BTreeMap<String, Fate> = round.fates.iter().cloned().chain(old).collect();
+        if self.options.dry {
+            let_go(&present);
+        } else {
             self.catch_up(&round, &mut fates, report);
             self.late(&round, &mut fates, clients, report)?;
         }
@@ -170,6 +189,7 @@ impl Server<'_> {
             bytes: round.bytes,
             elapsed: round.elapsed,
             reading: round.reading,
+            dry: self.options.dry,
         })
     }
 
@@ -341,6 +361,22 @@ fn late_fate(round: &Round, name: &String, first: &Round) -> Fate {
         ),
         Some((_, Verdict::Failed(why))) => Fate::Failed(why.clone()),
         _ => Fate::Failed("it was lost once more".to_owned()),
+    }
+}
+
+/// After a dry run: until all wait for the next ring, so that it can follow at once.
+fn let_go(present: &Present) {
+    let deadline = Instant::now() + LET_GO;
+    let names: Vec<&String> = present.iter().map(|(name, _)| name).collect();
+    let waits = |(_, (state, _)): &(&String, (State, Abilities))| *state == State::Waiting;
+    while ask_all(&names)
+        .iter()
+        .filter(|answer| waits(answer))
+        .count()
+        < names.len()
+        && Instant::now() < deadline
+    {
+        thread::sleep(GLANCE);
     }
 }
 

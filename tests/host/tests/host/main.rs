@@ -2,6 +2,7 @@
 
 mod dhcp;
 mod discovery;
+mod dry;
 mod faults;
 mod forms;
 mod ipv6;
@@ -60,6 +61,7 @@ fn main() {
         (forms::STORIES, &reason),
         (suse::STORIES, &reason),
         (discovery::STORIES, &reason),
+        (dry::STORIES, &reason),
         (peers::STORIES, &reason),
         (over::STORIES, &reason),
         (plus::STORIES, &reason),

@@ -26,6 +26,8 @@ pub(crate) const STORIES: &[Story] = &[
         refused,
     ),
     ("dolly_plus_onto_disks", disks),
+    ("dolly_plus_of_named_nodes_needs_no_file", named),
+    ("dolly_plus_finds_its_nodes", found),
     ("dping_says_what_a_client_does", dping),
     ("dolly_plus_events_for_programs", json),
 ];
@@ -259,7 +261,12 @@ fn dry(goldring: &Path) -> Result<()> {
         said.contains("n3               FAILED: ") && said.contains("too few"),
         "{said}"
     );
-    all_good(&mut programs[1..3])?;
+    for node in &programs[1..3] {
+        node.expect(
+            "that was a dry run, nothing is written; waiting again",
+            LONG,
+        )?;
+    }
     for computer in 1..=2 {
         let content = fs::read_to_string(ring.home(computer).join("out"))?;
         ensure!(content == "what was there", "{content}");
@@ -308,6 +315,65 @@ fn disks(goldring: &Path) -> Result<()> {
             "the disk of n{computer} differs"
         );
     }
+    Ok(())
+}
+
+const WORDS: [&str; 6] = ["dollyS", "-v", "--in", "in", "--out", "out"];
+
+/// The golden node without a configuration.
+fn golden(ring: &Ring, goldring: &Path, more: &[&str]) -> Result<Program> {
+    let goldring = goldring.to_string_lossy();
+    let words = [&[&*goldring], &WORDS[..], more].concat();
+    Program::start(&ring.net, 0, &ring.home(0), &words)
+}
+
+fn named(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 3, 1_000_100)?;
+    let mut programs = Vec::new();
+    for computer in 1..=3 {
+        programs.push(ring.start_plus(computer, &[])?);
+    }
+    for program in &programs {
+        program.expect("waiting for the golden node", LONG)?;
+    }
+    // In the order that is given, by names or addresses.
+    programs.push(golden(&ring, goldring, &["n3", "10.77.0.11", "n2"])?);
+    ring.succeeds(&mut programs)?;
+    let said = programs[3].said();
+    ensure!(said.contains("n3 is the next adjacent host"), "{said}");
+    let table: &[(&[&str], i32, &str)] = &[
+        (&[], 2, "--in and --out need the nodes"),
+        (&["n1", "n1"], 2, "n1 is in the list twice"),
+        (&["n1", "--nodes", "2"], 2, "cannot be used with"),
+        (&["-f", "dolly.cfg"], 2, "cannot be used with"),
+        (
+            &["--nodes", "2", "-a", "2"],
+            1,
+            "only 0 of 2 nodes are there after 2 s",
+        ),
+    ];
+    for (words, code, sentence) in table {
+        let mut program = golden(&ring, goldring, words)?;
+        program.ends_with(*code, LONG)?;
+        let said = program.said();
+        ensure!(said.contains(sentence), "{words:?}: {said}");
+    }
+    Ok(())
+}
+
+fn found(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 4, 1_000_100)?;
+    let early = golden(&ring, goldring, &["--nodes", "4"])?;
+    early.expect("found 0 of 4 nodes", LONG)?;
+    // One that waits for dolly is as good.
+    let mut programs = vec![ring.start_plus(4, &[])?, ring.start(2, &[])?];
+    early.expect("found 2 of 4 nodes: 10.77.0.12 (n2), 10.77.0.14 (n4)", LONG)?;
+    programs.push(ring.start_plus(1, &["--bind", "10.77.0.11"])?);
+    programs.push(ring.start_plus(3, &[])?);
+    programs.push(early);
+    ring.succeeds(&mut programs)?;
+    let said = programs[4].said();
+    ensure!(said.contains("4 of 4 clones are complete"), "{said}");
     Ok(())
 }
 

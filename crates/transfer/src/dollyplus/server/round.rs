@@ -29,7 +29,7 @@ use crate::dollyplus::{PlusError, Timing};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How a round ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Round {
     pub(super) fates: Vec<(String, Fate)>,
     pub(super) verdicts: Vec<(String, Verdict)>,
