@@ -26,6 +26,8 @@ struct State {
     received: u64,
     sent: u64,
     stored: u64,
+    /// As they travelled: packed, without zeros.
+    travelled: u64,
     since: Instant,
     waited: Waited,
     /// The others went on without this computer.
@@ -64,6 +66,8 @@ pub(super) struct Level {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) stored: u64,
+    /// What was sent as it travelled: packed, without zeros.
+    pub(super) travelled: u64,
     /// How many chunks wait to be sent.
     pub(super) unsent: u64,
     /// Everything has been sent.
@@ -82,6 +86,7 @@ impl Bank {
                 received: 0,
                 sent: 0,
                 stored: 0,
+                travelled: 0,
                 since: Instant::now(),
                 waited: Waited::default(),
                 behind: false,
@@ -180,6 +185,7 @@ impl Bank {
         let item = state.window.to_send().and_then(|n| state.item(n));
         if let Some(Item::Chunk(chunk)) = item.as_deref() {
             state.sent += u64::from(chunk.about.length);
+            state.travelled += u64::from(chunk.about.payload);
         }
         state.window.sent();
         state.settle();
@@ -267,6 +273,7 @@ impl Bank {
             received: state.received,
             sent: state.sent,
             stored: state.stored,
+            travelled: state.travelled,
             unsent,
             drained: state.closed && unsent == 0,
         }

@@ -287,15 +287,16 @@ fn parts(chain: &[(String, Pace)], waits: &[Waits]) -> Vec<(Part, f64)> {
     parts
 }
 
-/// Whose fault a slow link is, once the golden node has tried, beside the clone, how many
-/// bytes in a second it gets through: over its own link to another computer, or to the
-/// computer at the end of a link between two others. `None`: it is the golden node's own.
+/// Whose fault a slow link is, once the golden node has tried how many bytes in a second
+/// it gets through `beside` those of the clone: over its own link to another computer, or to
+/// the computer at the end of a link between two others. `traffic` is what the clone sends
+/// over a link meanwhile. `None`: it is the golden node's own.
 pub fn at_fault<'a>(
     (from, to): (&'a str, &'a str),
     is_golden: bool,
-    (rate, beside): (f64, f64),
+    (traffic, beside): (f64, f64),
 ) -> Option<&'a str> {
-    let free = beside >= FREE * rate;
+    let free = beside >= FREE * traffic;
     match (is_golden, free) {
         // The sender can do more, so it is who takes.
         (true, true) => Some(to),

@@ -281,7 +281,7 @@ import socket, sys
 packets = [b"", b"\0", b"GET / HTTP/1.0\r\n\r\n", b"infile /etc/passwd\noutfile /x\n", b"\xff" * 4096,
     b"ROPN\xff\xff\x00\x02", b"ROPN\x00\x08\x00\x02\x01n0\0\x01n1\0RCLS", b"SEQN\xff\xff\xff\xff",
     b"SEND\x00\x40\x00\x00\x00\x00\x00\x00", b"CMND\x00\x04\x00\x01\0\0\0\0", b"CMND\x00\x00\x00\x63",
-    b"CMND\x00\x04\x47\x01\0\0\0\x05", b"GRBY\0\0\0\0", b"GRAB\0\0\0\x02no", b"GRPL\x7f\xff\xff\xff"]
+    b"CMND\x00\x04\x47\x01\0\0\0\x05", b"CMND\0\0\x47\x02" + bytes(200000), b"CMND\0\0\x47\x03", b"GRBY\0\0\0\0", b"GRAB\0\0\0\x02no", b"GRPL\x7f\xff\xff\xff"]
 for host in sys.argv[1:]:
     for port in (9997, 9998):
         for packet in packets:

@@ -160,6 +160,7 @@ fn watch<'a>(
         over,
         events: server.events.clone(),
         total,
+        travelled: (Instant::now(), 0),
         judge: factor.map(|factor| Judge::new(members.len(), factor, HOLD)),
     }
 }

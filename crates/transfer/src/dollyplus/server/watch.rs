@@ -42,6 +42,8 @@ pub(super) struct Watch<'a> {
     pub(super) events: Sender<Event>,
     /// How much there is to send, when that is known.
     pub(super) total: Option<u64>,
+    /// What had travelled at the last look, and when that was.
+    pub(super) travelled: (Instant, u64),
     /// Decides who is left behind, where that may be.
     pub(super) judge: Option<Judge>,
 }
@@ -57,10 +59,11 @@ impl Watch<'_> {
             }
             next = Instant::now() + ASK;
             let chain = self.ask();
+            let traffic = self.traffic();
             if let Some(chain) = chain
                 && let Some(holdup) = self.look(&chain)
             {
-                self.mend(&chain, &holdup);
+                self.mend(&chain, &holdup, traffic);
             }
         }
     }
@@ -93,6 +96,14 @@ impl Watch<'_> {
         complete.then_some(chain)
     }
 
+    /// How many bytes in a second have gone over a link since this was last asked.
+    fn traffic(&mut self) -> f64 {
+        let (now, travelled) = (Instant::now(), self.bank.level().travelled);
+        let (then, before) = std::mem::replace(&mut self.travelled, (now, travelled));
+        let seconds = now.duration_since(then).as_secs_f64().max(0.001);
+        travelled.saturating_sub(before) as f64 / seconds
+    }
+
     /// Who has held the ring up for long enough, if anybody.
     fn look(&mut self, chain: &[(String, Pace)]) -> Option<Holdup> {
         let level = self.bank.level();
@@ -106,11 +117,11 @@ impl Watch<'_> {
     }
 
     /// Takes whoever is at fault out of the chain.
-    fn mend(&mut self, chain: &[(String, Pace)], holdup: &Holdup) {
+    fn mend(&mut self, chain: &[(String, Pace)], holdup: &Holdup, traffic: f64) {
         let (name, part) = match &holdup.part {
             Part::Input => return,
             Part::Disk(name) => (name.as_str(), SlowPart::Disk),
-            Part::Link { from, to } => match self.at_fault(chain, (from, to), holdup.rate) {
+            Part::Link { from, to } => match self.at_fault(chain, (from, to), traffic) {
                 Ok(Some(name)) if name == to => (name, SlowPart::Receives),
                 Ok(Some(name)) => (name, SlowPart::Sends),
                 Ok(None) => {
@@ -149,7 +160,7 @@ impl Watch<'_> {
         &self,
         chain: &[(String, Pace)],
         (from, to): (&'n str, &'n str),
-        rate: f64,
+        traffic: f64,
     ) -> Result<Option<&'n str>, Trouble> {
         let is_golden = from == self.server;
         let beside = if is_golden {
@@ -159,7 +170,7 @@ impl Watch<'_> {
         } else {
             probe(to)?
         };
-        Ok(pace::at_fault((from, to), is_golden, (rate, beside)))
+        Ok(pace::at_fault((from, to), is_golden, (traffic, beside)))
     }
 }
 
