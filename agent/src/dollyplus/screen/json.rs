@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use goldring_transfer::dollyplus::Event;
 use goldring_transfer::dollyplus::client::Done;
-use goldring_transfer::dollyplus::report::SlowPart;
+use goldring_transfer::dollyplus::report::{Slow, SlowPart};
 use goldring_transfer::dollyplus::server::{Fate, Summary};
 use goldring_wire::dollyplus::own::Verdict;
 use goldring_wire::dollyplus::status::State;
@@ -92,17 +92,7 @@ fn of_event(event: &Event) -> Value {
             json!({ "event": "lost", "node": name, "by": by, "why": why })
         }
         Event::Orphaned(why) => json!({ "event": "orphaned", "why": why }),
-        Event::LeftBehind { name, slow } => {
-            let part = match slow.part {
-                SlowPart::Disk => "disk",
-                SlowPart::Receives => "receives",
-                SlowPart::Sends => "sends",
-            };
-            json!({
-                "event": "left-behind", "node": name, "slow": part,
-                "rate": slow.rate, "others": slow.others,
-            })
-        }
+        Event::LeftBehind { name, slow } => left_behind(name, *slow),
         Event::SteppedOut => json!({ "event": "stepped-out" }),
         Event::Resumed(name, chunk) => json!({ "event": "resumed", "node": name, "chunk": chunk }),
         Event::Stored => json!({ "event": "stored" }),
@@ -120,4 +110,14 @@ fn of_event(event: &Event) -> Value {
         }
         Event::Note(line) => json!({ "event": "note", "text": line }),
     }
+}
+
+fn left_behind(name: &str, slow: Slow) -> Value {
+    let part = match slow.part {
+        SlowPart::Disk => "disk",
+        SlowPart::Receives => "receives",
+        SlowPart::Sends => "sends",
+    };
+    let Slow { rate, others, .. } = slow;
+    json!({ "event": "left-behind", "node": name, "slow": part, "rate": rate, "others": others })
 }

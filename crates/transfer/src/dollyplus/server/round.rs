@@ -65,34 +65,22 @@ pub(super) fn run(
     closed: Closed,
     report: &mut dyn Reporter,
 ) -> Result<Round, PlusError> {
-    let Closed {
-        ring,
-        next,
-        down,
-        back,
-        mode,
-        codec,
-        first: wanted,
-        verdicts,
-    } = closed;
-    let first = wanted.unwrap_or(0);
-    let members: Vec<String> = ring
-        .members()
-        .into_iter()
-        .map(|place| ring.host(place).to_owned())
-        .collect();
     if server.options.dry {
-        return Ok(dry(server, down, verdicts));
+        return Ok(dry(server, closed.down, closed.verdicts));
     }
+    let (mode, rest) = (closed.mode, closed.first);
     let limits = match mode {
         Mode::Old => Limits::OLD,
         Mode::Own => Limits::OWN,
     };
+    let members = closed.ring.members().into_iter();
+    let members: Vec<String> = members.map(|at| closed.ring.host(at).to_owned()).collect();
+    let first = rest.unwrap_or(0);
     let bank = Bank::new(limits, false, first);
     let (verdict, returned) = mpsc::channel();
     let over = AtomicBool::new(false);
-    let total: Option<u64> = server.files.iter().map(|file| file.size).sum();
     let skipped = first * goldring_wire::dollyplus::own::CHUNK as u64;
+    let total = total(server).map(|total| total.saturating_sub(skipped));
     let mut flight = Flight {
         server,
         bank: &bank,
@@ -101,21 +89,39 @@ pub(super) fn run(
         verdicts: Verdicts::default(),
         returned,
         over: &over,
-        clock: Clock::new(
-            total.map(|total| total.saturating_sub(skipped)),
-            mode == Mode::Own,
-        ),
-        rest: wanted.is_some(),
+        clock: Clock::new(total, mode == Mode::Own),
+        rest: rest.is_some(),
         moved: (0, Instant::now()),
     };
-    let threads = Threads {
+    let threads = threads(server, closed, (&members, &bank, &over), verdict);
+    let ended = flight.fly(threads, report);
+    let (digest, reading) = ended.map_err(PlusError::Here)?;
+    Ok(flight.round(digest.as_ref(), (rest.is_none(), reading)))
+}
+
+/// All bytes of all files, when that is known.
+fn total(server: &Server<'_>) -> Option<u64> {
+    server.files.iter().map(|file| file.size).sum()
+}
+
+/// Everybody who works beside the main thread.
+fn threads<'a>(
+    server: &'a Server<'a>,
+    closed: Closed,
+    (members, bank, over): (&'a [String], &'a Bank, &'a AtomicBool),
+    verdict: Sender<Verdicts>,
+) -> Threads<'a> {
+    let (mode, timing) = (closed.mode, server.options.timing);
+    let watched = mode == Mode::Own;
+    Threads {
+        watch: watched.then(|| watch(server, (members, bank, over), closed.first)),
         onward: Onward {
-            ring,
-            next,
-            link: Some(down),
-            bank: &bank,
+            ring: closed.ring,
+            next: closed.next,
+            link: Some(closed.down),
+            bank,
             mode,
-            timing: server.options.timing,
+            timing,
             events: server.events.clone(),
             file: None,
             missed: 0,
@@ -123,25 +129,21 @@ pub(super) fn run(
             calls: 0,
         },
         reading: Reading {
-            bank: &bank,
+            bank,
             pool: &server.pool,
             mode,
-            codec,
-            first,
+            codec: closed.codec,
+            first: closed.first.unwrap_or(0),
         },
         returns: Returns {
             listener: server.listener,
-            timing: server.options.timing,
-            members: &members,
-            over: &over,
+            timing,
+            members,
+            over,
         },
-        back,
+        back: closed.back,
         verdict,
-        watch: (mode == Mode::Own).then(|| watch(server, (&members, &bank, &over), wanted, total)),
-    };
-    let ended = flight.fly(threads, report);
-    let (digest, reading) = ended.map_err(PlusError::Here)?;
-    Ok(flight.round(digest.as_ref(), (wanted.is_none(), reading)))
+    }
 }
 
 /// Looks at the members; whoever wants the rest only holds nobody up.
@@ -149,7 +151,6 @@ fn watch<'a>(
     server: &'a Server<'a>,
     (members, bank, over): (&'a [String], &'a Bank, &'a AtomicBool),
     rest: Option<u64>,
-    total: Option<u64>,
 ) -> Watch<'a> {
     let factor = server.options.leave_behind.filter(|_| rest.is_none());
     Watch {
@@ -159,7 +160,7 @@ fn watch<'a>(
         counter: server.counter,
         over,
         events: server.events.clone(),
-        total,
+        total: total(server),
         travelled: (Instant::now(), 0),
         judge: factor.map(|factor| Judge::new(members.len(), factor, HOLD)),
     }
