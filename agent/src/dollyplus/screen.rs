@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use goldring_contract::sentences::Milestone;
 use goldring_transfer::dollyplus::client::Done;
 use goldring_transfer::dollyplus::server::{Fate, Summary};
-use goldring_transfer::dollyplus::{Event, Reporter};
+use goldring_transfer::dollyplus::{Event, Packed, Reporter};
 use goldring_wire::dollyplus::config::Config;
 use goldring_wire::dollyplus::packet::Entry;
 
@@ -216,6 +216,9 @@ impl Screen {
                 summary.bytes as f64 / 1e6 / summary.elapsed.as_secs_f64().max(1e-6)
             );
         }
+        if let Some(line) = packed_line(&summary.packed) {
+            self.talk(&line);
+        }
         let _ = writeln!(
             out,
             "{good} of {all} clones are complete: {} bytes in {:.1} s, {}",
@@ -224,6 +227,23 @@ impl Screen {
             rate(summary.bytes, summary.elapsed)
         );
     }
+}
+
+/// `zstd: 800.0 MB became 210.5 MB; chunks packed at level 1: 12, 3: 700`.
+fn packed_line(packed: &Packed) -> Option<String> {
+    let levels = packed
+        .levels
+        .iter()
+        .map(|(level, n)| format!("{level}: {n}"));
+    let levels: Vec<String> = levels.collect();
+    (!levels.is_empty()).then(|| {
+        format!(
+            "zstd: {} MB became {} MB; chunks packed at level {}",
+            megabytes(packed.bytes),
+            megabytes(packed.into),
+            levels.join(", ")
+        )
+    })
 }
 
 impl Reporter for Screen {

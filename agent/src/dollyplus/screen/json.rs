@@ -43,6 +43,9 @@ pub(super) fn server(summary: &Summary) {
     print(&json!({
         "event": "end", "ok": ok, "dry": summary.dry, "bytes": summary.bytes,
         "seconds": summary.elapsed.as_secs_f64(), "nodes": nodes,
+        "packed": {
+            "bytes": summary.packed.bytes, "into": summary.packed.into, "levels": summary.packed.levels,
+        },
     }));
 }
 

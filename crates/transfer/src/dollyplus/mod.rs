@@ -10,6 +10,7 @@ mod bank;
 mod chunk;
 pub mod client;
 mod desk;
+mod effort;
 mod inward;
 mod join;
 mod link;
@@ -21,6 +22,7 @@ pub mod source;
 mod store;
 
 pub use chunk::Codec;
+pub use effort::Packed;
 pub use report::{Event, Reporter};
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ use goldring_wire::dollyplus::status::{Abilities, State};
 
 use super::chunk::{Codec, Pool};
 use super::desk::{Answer, Desk};
+use super::effort::Packed;
 use super::report::{Event, Reporter};
 use super::source::InFile;
 use super::{PlusError, Timing, ping};
@@ -96,6 +97,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// The time that reading took, and the time that the ring could not take more.
     pub reading: Duration,
+    /// What packing has done in the first round.
+    pub packed: Packed,
     /// Nothing was to be written.
     pub dry: bool,
 }
@@ -189,6 +192,7 @@ impl Server<'_> {
             bytes: round.bytes,
             elapsed: round.elapsed,
             reading: round.reading,
+            packed: round.packed,
             dry: self.options.dry,
         })
     }

@@ -28,6 +28,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("dolly_plus_onto_disks", disks),
     ("dolly_plus_of_named_nodes_needs_no_file", named),
     ("dolly_plus_finds_its_nodes", found),
+    ("dolly_plus_packs_harder_when_it_has_time", packs),
     ("dping_says_what_a_client_does", dping),
     ("dolly_plus_events_for_programs", json),
 ];
@@ -374,6 +375,45 @@ fn found(goldring: &Path) -> Result<()> {
     ring.succeeds(&mut programs)?;
     let said = programs[4].said();
     ensure!(said.contains("4 of 4 clones are complete"), "{said}");
+    Ok(())
+}
+
+fn packs(goldring: &Path) -> Result<()> {
+    const SIZE: usize = 64 * MIB;
+    let ring = Ring::new(goldring, 2, 0)?;
+    // Lines that are alike, and not the same.
+    let mut text = String::new();
+    let mut number = 1_u64;
+    while text.len() < SIZE {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(9);
+        let (user, group) = (number >> 40, number >> 52);
+        text.push_str(&format!(
+            "user{user:x}:x:{group}:100:/home/user{user:x}:/bin/sh\n"
+        ));
+    }
+    fs::write(ring.home(0).join("in"), &text)?;
+    for computer in 0..=2 {
+        ring.net.slow(computer, "20mbit")?;
+    }
+    ring.configure_plus(&["in > out"])?;
+    let mut programs = ring.start_all_plus(&[])?;
+    all_good(&mut programs)?;
+    compare_text(&ring, &text)?;
+    let said = programs[0].said();
+    let line = said.lines().find(|line| line.contains("zstd: "));
+    let line = line.unwrap_or_default();
+    eprintln!("{line}");
+    ensure!(line.contains(" 3: ") || line.contains(" 6: "), "{said}");
+    Ok(())
+}
+
+fn compare_text(ring: &Ring, text: &str) -> Result<()> {
+    for computer in 1..=2 {
+        let copy = fs::read(ring.home(computer).join("out"))?;
+        ensure!(copy == text.as_bytes(), "the copy of n{computer} differs");
+    }
     Ok(())
 }
 

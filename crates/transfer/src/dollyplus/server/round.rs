@@ -19,6 +19,7 @@ use crate::dolly::net::readable;
 use crate::dollyplus::bank::Bank;
 use crate::dollyplus::chunk::{Digest, Item};
 use crate::dollyplus::client::Clock;
+use crate::dollyplus::effort::Packed;
 use crate::dollyplus::link::{Link, Trouble, addresses_of, at_most};
 use crate::dollyplus::onward::{Mode, Onward};
 use crate::dollyplus::report::{Event, Reporter};
@@ -36,6 +37,7 @@ pub(super) struct Round {
     pub(super) bytes: u64,
     pub(super) elapsed: Duration,
     pub(super) reading: Duration,
+    pub(super) packed: Packed,
     /// Of everything, when it was read from its beginning among goldring.
     pub(super) digest: Option<String>,
     /// Those that the others could not wait for.
@@ -95,8 +97,13 @@ pub(super) fn run(
     };
     let threads = threads(server, closed, (&members, &bank, &over), verdict);
     let ended = flight.fly(threads, report);
-    let (digest, reading) = ended.map_err(PlusError::Here)?;
-    Ok(flight.round(digest.as_ref(), (rest.is_none(), reading)))
+    let (read, reading) = ended.map_err(PlusError::Here)?;
+    let (digest, packed) = read.unzip();
+    let round = flight.round(digest.as_ref(), (rest.is_none(), reading));
+    Ok(Round {
+        packed: packed.unwrap_or_default(),
+        ..round
+    })
 }
 
 /// All bytes of all files, when that is known.
@@ -195,20 +202,18 @@ fn dry(server: &Server<'_>, mut down: Link, verdicts: Verdicts) -> Round {
         verdicts: verdicts.0.clone(),
         bytes: 0,
         elapsed: Duration::ZERO,
-        reading: Duration::ZERO,
-        digest: None,
-        behind: Vec::new(),
+        ..Round::default()
     }
 }
 
 impl<'a> Flight<'a> {
-    /// Sends everything and hears everybody. Gives the digest, unless nobody is left, and
-    /// the time that reading took; the error is the golden node's own.
+    /// Sends everything and hears everybody. Gives the digest and what packing has done,
+    /// unless nobody is left, and the time that reading took; the error is the golden node's own.
     fn fly(
         &mut self,
         threads: Threads<'a>,
         report: &mut dyn Reporter,
-    ) -> Result<(Option<Digest>, Duration), String> {
+    ) -> Result<(Option<(Digest, Packed)>, Duration), String> {
         let start = Instant::now();
         self.clock.start(report);
         let Threads {
@@ -385,6 +390,7 @@ impl<'a> Flight<'a> {
             bytes: self.bank.level().received,
             elapsed: self.clock.elapsed(),
             reading,
+            packed: Packed::default(),
             digest,
             behind: self.server.counter.behind(),
         }
