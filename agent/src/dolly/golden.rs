@@ -61,7 +61,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ));
     }
     if args.dry_run {
-        print!("{}", plan(&config, &text, &input));
+        if !args.json {
+            print!("{}", plan(&config, &text, &input));
+        }
         return dry::ask(args, &config, &mut screen);
     }
     // Before the clone: a wrong path must not turn an hour's good work into a failure.

@@ -236,3 +236,33 @@ impl Answer for Seat {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use goldring_wire::dollyplus::window::Limits;
+
+    use super::*;
+
+    #[test]
+    fn only_a_member_can_send_a_computer_out_of_the_ring() {
+        let (events, heard) = mpsc::channel();
+        let seat = Seat::new(Abilities::default(), events);
+        let bank = Arc::new(Bank::new(Limits::OWN, true, 0));
+        let [golden, stranger] = [1, 9].map(|last| IpAddr::from([10, 0, 0, last]));
+        assert!(seat.answer(Command::StepOut, golden).is_none(), "no ring");
+        seat.take(&bank);
+        seat.allow(vec![golden]);
+        for command in [Command::StepOut, Command::Probe] {
+            assert!(seat.answer(command, stranger).is_none());
+        }
+        assert!(!bank.is_behind() && !seat.is_called());
+        let dropped = |event: &Event| matches!(event, Event::Dropped { .. });
+        assert_eq!(heard.try_iter().filter(dropped).count(), 2);
+        assert!(seat.answer(Command::Probe, golden).is_some());
+        assert!(!bank.is_behind());
+        assert!(seat.answer(Command::StepOut, golden).is_some());
+        assert!(bank.is_behind() && seat.is_called());
+    }
+}

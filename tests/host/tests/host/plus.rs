@@ -422,7 +422,6 @@ fn dping(goldring: &Path) -> Result<()> {
     let client = ring.start_plus(1, &[])?;
     client.expect("waiting for the golden node", LONG)?;
     let _old = ring.start_old_plus(2)?;
-    std::thread::sleep(std::time::Duration::from_millis(500));
     let namespace = ring.net.namespace(0);
     let ask = |hosts: &[&str]| -> Result<(bool, String)> {
         let output = Command::new("ip")
@@ -437,6 +436,11 @@ fn dping(goldring: &Path) -> Result<()> {
             String::from_utf8_lossy(&said).into_owned(),
         ))
     };
+    // The old one does not say when it listens.
+    let start = std::time::Instant::now();
+    while !ask(&["n2"])?.0 && start.elapsed() < LONG {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
     let (good, said) = ask(&["-h", "n1", "n2"])?;
     ensure!(good, "{said}");
     ensure!(
