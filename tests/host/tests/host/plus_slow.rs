@@ -17,6 +17,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("dolly_plus_a_slow_disk_in_the_middle", disk_middle),
     ("dolly_plus_a_slow_disk_comes_last", disk_last),
     ("dolly_plus_a_disk_that_is_stuck", stuck),
+    ("dolly_plus_two_slow_disks_side_by_side", two),
     ("dolly_plus_a_slow_network_of_the_first", receives_first),
     ("dolly_plus_a_slow_network_in_the_middle", receives_middle),
     ("dolly_plus_one_that_sends_on_slowly", sends),
@@ -138,6 +139,40 @@ fn end_of_disk(
     verified_later(programs, place)?;
     disk.ends_with(0, LONG)?;
     ensure!(fs::read(ring.home(place).join("copy"))? == ring.input);
+    Ok(())
+}
+
+/// One after the other is left behind, and they are served one after the other.
+fn two(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 4, SIZE * 3 / 2)?;
+    for computer in 0..=4 {
+        ring.net.slow(computer, FAST)?;
+    }
+    ring.configure_plus(&["in > out"])?;
+    let mut disks = vec![slow_disk(&ring, 2)?, slow_disk(&ring, 3)?];
+    let mut programs = ring.start_all_plus(&["--late", "0"])?;
+    for place in [2, 3] {
+        let sentence = format!("n{place} is left behind: its disk takes 1.");
+        programs[0].expect(&sentence, LONG)?;
+    }
+    for place in [1, 4] {
+        programs[place].ends_with(0, LONG)?;
+        ring.same(place)?;
+    }
+    for place in [2, 3] {
+        fs::write(ring.home(place).join("fast"), "")?;
+    }
+    for program in programs.iter_mut().chain(&mut disks) {
+        program.ends_with(0, LONG)?;
+    }
+    let said = programs[0].said();
+    ensure!(
+        said.matches("verified, later than the others").count() == 2,
+        "{said}"
+    );
+    for place in [2, 3] {
+        ensure!(fs::read(ring.home(place).join("copy"))? == ring.input);
+    }
     Ok(())
 }
 
