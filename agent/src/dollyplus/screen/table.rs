@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use goldring_transfer::dollyplus::Event;
-use goldring_wire::dollyplus::own::Verdict;
+use goldring_wire::dollyplus::own::{CHUNK, Verdict};
 use goldring_wire::dollyplus::status::State;
 
 use crate::dolly::screen::{megabytes, rate};
@@ -21,7 +21,11 @@ struct Row {
 
 /// All clients that were heard of.
 #[derive(Debug, Default)]
-pub(super) struct Table(BTreeMap<String, Row>);
+pub(super) struct Table {
+    rows: BTreeMap<String, Row>,
+    /// What the one that gets the rest had before.
+    before: u64,
+}
 
 impl Table {
     /// Takes what an event says of a client.
@@ -54,13 +58,15 @@ impl Table {
                 row.state = format!("LEFT BEHIND: {slow}");
                 row.over = true;
             }
-            Event::Resumed(name, _) => {
+            Event::Ring(_) => self.before = 0,
+            Event::Resumed(name, chunk) => {
                 // It has a part again; its pace is measured from there.
                 let row = self.row(name);
                 if row.over {
                     row.over = false;
                     row.since = None;
                     row.state = "goes on from".to_owned();
+                    self.before = chunk * CHUNK as u64;
                 }
             }
             Event::Verdict(name, verdict) => {
@@ -76,7 +82,7 @@ impl Table {
     }
 
     fn row(&mut self, name: &str) -> &mut Row {
-        self.0.entry(name.to_owned()).or_insert_with(|| Row {
+        self.rows.entry(name.to_owned()).or_insert_with(|| Row {
             state: String::new(),
             stored: 0,
             since: None,
@@ -84,7 +90,7 @@ impl Table {
         })
     }
 
-    /// The lines, when the golden node has sent `sent`.
+    /// The lines, when the golden node has sent `sent` in this round.
     pub(super) fn lines(&self, sent: u64, now: Instant) -> Vec<String> {
         let line = |(name, row): (&String, &Row)| {
             if row.over {
@@ -94,14 +100,14 @@ impl Table {
                 let stored = row.stored.saturating_sub(from);
                 format!(", {}", rate(stored, now.duration_since(since)))
             });
-            let behind = megabytes(sent.saturating_sub(row.stored));
+            let behind = megabytes((self.before + sent).saturating_sub(row.stored));
             let stored = megabytes(row.stored);
             format!(
                 "{name:<16} {} {stored} MB{pace}, {behind} MB behind",
                 row.state
             )
         };
-        self.0.iter().map(line).collect()
+        self.rows.iter().map(line).collect()
     }
 }
 
@@ -146,11 +152,11 @@ mod tests {
             lines[0],
             "n1               LEFT BEHIND: its disk takes 1.5 MB/s, the others could have 30.0"
         );
-        table.note(&Event::Resumed("n1".into(), 11));
-        let lines = table.lines(12_000_000, Instant::now());
+        table.note(&Event::Resumed("n1".into(), 10));
+        let lines = table.lines(500_000, Instant::now());
         assert_eq!(
             lines[0],
-            "n1               goes on from 10.0 MB, 2.0 MB behind"
+            "n1               goes on from 10.0 MB, 1.0 MB behind"
         );
         table.note(&Event::Host("n1".into(), State::Done));
         assert_eq!(
