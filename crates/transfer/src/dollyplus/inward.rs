@@ -13,7 +13,7 @@ use goldring_wire::dollyplus::packet::{Command, Head, Strange};
 use super::Timing;
 use super::bank::Bank;
 use super::chunk::{Chunk, Item, Pool};
-use super::link::{Link, Trouble, ask};
+use super::link::{Link, Trouble, ask, report_back};
 use super::onward::Mode;
 use super::report::Event;
 use super::seat::Seat;
@@ -259,8 +259,7 @@ impl Inward<'_> {
     /// `None`: nothing is missing here any more.
     fn wait_for_neighbour(&self, trouble: &Trouble) -> Result<Option<Link>, String> {
         let lost = format!("the computer before this one {trouble}");
-        let behind = self.bank.is_behind();
-        let _ = self.events.send(match behind {
+        let _ = self.events.send(match self.bank.is_behind() {
             true => Event::SteppedOut,
             false => Event::Orphaned(lost.clone()),
         });
@@ -292,7 +291,7 @@ impl Inward<'_> {
             }
             let gone = missed >= MISSED;
             // Whoever is left behind is called when the others are through.
-            let forgotten = !behind && start.elapsed() >= self.timing.orphan;
+            let forgotten = !self.bank.is_behind() && start.elapsed() >= self.timing.orphan;
             if (gone || forgotten) && !complete {
                 let why = if gone {
                     format!("and the golden node, {}, answers no more", self.server)
@@ -308,11 +307,7 @@ impl Inward<'_> {
     /// Tells the golden node that this computer is here and what it wants; whether it
     /// answers.
     fn is_server_there(&self) -> bool {
-        let back = Command::Back {
-            name: self.me.to_owned(),
-            wanted: u32::try_from(self.bank.wanted()).unwrap_or(u32::MAX),
-        };
-        ask(self.server, &back).is_ok()
+        report_back(self.server, self.me, self.bank).is_ok()
     }
 }
 

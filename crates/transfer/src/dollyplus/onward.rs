@@ -12,7 +12,7 @@ use goldring_wire::dollyplus::ring::Ring;
 use super::Timing;
 use super::bank::{Bank, Next};
 use super::chunk::{Chunk, Item};
-use super::link::{Link, Trouble, ask, at_most};
+use super::link::{Link, Trouble, ask, at_most, report_back};
 use super::report::Event;
 
 /// Between a neighbour's word that it listens again and the connection to it, for old
@@ -183,6 +183,14 @@ impl Onward<'_> {
         if self.next == 0 {
             self.call_server();
             return;
+        }
+        if self.mode == Mode::Own && self.ring.own() != 0 {
+            // It may be this computer that was frozen for a while. A golden node that does
+            // not answer does not know better.
+            let _ = report_back(self.ring.server(), self.ring.name(), self.bank);
+            if self.is_left_behind() {
+                return;
+            }
         }
         self.missed = 0;
         self.leave_out(self.next, &trouble.to_string());

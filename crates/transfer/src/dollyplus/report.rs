@@ -70,7 +70,7 @@ pub enum Event {
         /// What is slow, and how slow.
         slow: Slow,
     },
-    /// Client: the others cannot wait for this computer.
+    /// Client: the others go on without this computer.
     SteppedOut,
     /// Another computer took a neighbour's place and goes on at this chunk.
     Resumed(String, u64),
@@ -173,7 +173,7 @@ impl fmt::Display for Event {
                 "{name} is left behind: {slow}; it gets the rest when they are through"
             ),
             Self::SteppedOut => f.write_str(
-                "the others cannot wait for this computer; it gets the rest when they are through",
+                "the others go on without this computer; it gets the rest when they are through",
             ),
             Self::Resumed(name, at) => write!(f, "{name} goes on at chunk {at}"),
             Self::Stored => f.write_str("done here, waiting for the others"),

@@ -109,7 +109,7 @@ fn verified_later(programs: &mut [Program], slow: usize) -> Result<()> {
     ensure!(!said.contains("is left out"), "{said}");
     let said = programs[slow].said();
     ensure!(
-        said.contains("the others cannot wait for this computer"),
+        said.contains("the others go on without this computer"),
         "{said}"
     );
     Ok(())

@@ -159,10 +159,12 @@ impl Answer for Counter {
                 None
             }
             Command::Back { name, .. } => {
+                // The others have gone on without it, and it must not disturb them.
+                let lost = self.lost(&name).is_some();
                 if self.clients.contains(&name) {
                     self.lock().back.insert(name);
                 }
-                answer
+                if lost { Some(Command::StepOut) } else { answer }
             }
             _ => None,
         }
