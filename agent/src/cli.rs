@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Clone a disk, partition or file along a ring (dolly).
-    Dolly(dolly::Args),
+    Dolly(Box<dolly::Args>),
     /// Send files or disks along a dolly+ ring: the golden node.
     #[command(name = "dollyS", alias = "dollys")]
     DollyS(dollyplus::ServerArgs),
@@ -116,6 +116,8 @@ mod tests {
             "dolly -s --in /dev/sda --out /dev/sda --nodes 40 --dry-run",
             "dolly --wait 10 --bind 10.0.0.1",
             "dollyS -v -f x.cfg",
+            "dollyS --in /dev/sda --out /dev/sda node2 node3 --leave-behind 8.5",
+            "dollyS --in /dev/sda --out /dev/sda --nodes 40 -a 60 --leave-behind never",
             "dollyS -vdBL -f - --plain --late 0 --dry-run --json",
             "dollyC -v --wait 300",
             "dping -h node2",
@@ -144,6 +146,8 @@ mod tests {
             "dolly -a 0",
             "dolly -x",
             "dollyS -v",
+            "dollyS -f x node2",
+            "dollyS -f x --leave-behind 1",
             "dollyC -f x",
             "dping",
             "lsparts x",

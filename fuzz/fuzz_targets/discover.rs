@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         let again = Answer::parse(&written).unwrap();
         assert!(answer.name.starts_with(&again.name));
     }
-    let mut finder = Finder::new(Program::Dolly, 0);
+    let mut finder = Finder::new(&[Program::Dolly, Program::DollyPlus], 0);
     finder.answered(Instant::now(), Ipv4Addr::LOCALHOST, bytes);
     assert!(finder.present(Instant::now()).len() <= 1);
 });

@@ -19,7 +19,8 @@ use goldring_wire::dolly::{listed, own, topology};
 
 use super::input::{self, Input};
 use super::screen::{Place, Screen};
-use super::{Args, over, ring};
+use super::{Args, dry, over, ring};
+use crate::dollyplus::Asked;
 use crate::dollyplus::screen::Screen as PlusScreen;
 use crate::fault::Usage;
 
@@ -38,15 +39,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         )));
     }
     // Whoever is found is of ours, and no old reader stands in the way.
-    let mut text = match args.count {
+    let mut text = match args.words.count {
         Some(_) => Text {
             warning: None,
             ..config.text_for_ours()
         },
         None => config.text()?,
     };
-    let short = text.bytes.len() <= TEXT_SAFE || args.count.is_some();
-    if short && over::is_possible(args, &config) {
+    let short = text.bytes.len() <= TEXT_SAFE || args.words.count.is_some();
+    if short && over::hindrance(args, &config).is_none() {
         own::offer(&mut text.bytes);
     }
     if let Some(warning) = &text.warning {
@@ -60,8 +61,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ));
     }
     if args.dry_run {
-        print!("{}", plan(&config, &text, &input));
-        return Ok(());
+        if !args.json {
+            print!("{}", plan(&config, &text, &input));
+        }
+        return dry::ask(args, &config, &mut screen);
     }
     // Before the clone: a wrong path must not turn an hour's good work into a failure.
     let log = args.log.as_deref().map(open_log).transpose()?;
@@ -98,7 +101,7 @@ fn switched(
         log.write_all(figures(config, &figured).as_bytes())
             .context("writing the figures of -o; the clones are as they are all the same")?;
     }
-    crate::dollyplus::all_good(&summary)
+    crate::dollyplus::all_good(&summary, Asked::ToTake)
 }
 
 fn options(args: &Args, config: &Config, text: Text, input: Input) -> Options {

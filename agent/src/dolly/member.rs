@@ -7,11 +7,14 @@ use goldring_contract::limits::{DOLLY_ACK_WAIT, DOLLY_RING_WAIT};
 use goldring_disk::writer::Sync;
 use goldring_transfer::dolly;
 use goldring_transfer::dolly::client::{self, ClientError, Ending, Options};
+use goldring_transfer::dollyplus::client::Done;
+use goldring_transfer::dollyplus::{Event as PlusEvent, Reporter};
 use goldring_wire::discover::Program;
 use goldring_wire::dolly::config::{Config, Payload};
 
 use super::screen::{Place, Screen};
 use super::{Args, over, store};
+use crate::dollyplus::member::DRY;
 use crate::dollyplus::screen::Screen as PlusScreen;
 use crate::dollyplus::timing;
 
@@ -49,7 +52,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Err(ClientError::NoServer(_)) if runs > 0 => return Ok(()),
             result => match result? {
                 Ending::Stored(summary) => screen.summary("cloned", &summary, None),
-                other => return go_over(args, &root, other),
+                other => match go_over(args, &root, other)? {
+                    // It was only looked what there is.
+                    done if done.dry => continue,
+                    _ => return Ok(()),
+                },
             },
         }
         // Measuring takes many runs: dolly 0.57 with -d waits for the next one, too.
@@ -61,7 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// The ring is one of dolly+ from here on.
-fn go_over(args: &Args, root: &Root, ending: Ending) -> anyhow::Result<()> {
+fn go_over(args: &Args, root: &Root, ending: Ending) -> anyhow::Result<Done> {
     let allow = |output: &str| match args.dummy {
         true => Err(dummy_only(output)),
         false => Ok(()),
@@ -69,8 +76,12 @@ fn go_over(args: &Args, root: &Root, ending: Ending) -> anyhow::Result<()> {
     let mut screen = PlusScreen::new(args.verbose, args.json);
     let how = (args.bind, timing(args.stall()));
     let done = over::join(root, ending, how, &allow, &mut screen)?;
-    screen.client_summary(&done);
-    Ok(())
+    if done.dry {
+        screen.event(PlusEvent::Note(DRY.to_owned()));
+    } else {
+        screen.client_summary(&done);
+    }
+    Ok(done)
 }
 
 /// A node that was started for a dummy run writes nothing, whoever calls.

@@ -1,12 +1,14 @@
 //! `goldring dolly`: the golden node with `-s`, otherwise a node.
 
+mod dry;
 mod golden;
 mod input;
 mod member;
 pub(crate) mod over;
-mod ring;
+pub(crate) mod ring;
 pub(crate) mod screen;
 pub(crate) mod store;
+pub(crate) mod words;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -17,11 +19,9 @@ use goldring_contract::limits::{DOLLY_CLONE_WAIT, DOLLY_STALL};
 use goldring_wire::dolly::config::{Dialect, parse_size};
 use goldring_wire::dolly::password::Password;
 
+use crate::dollyplus::Patience;
 use crate::fault::Usage;
-
-/// The most nodes that can be found: their addresses fill the longest configuration that a
-/// node takes (64 KiB).
-const FOUND_MAX: usize = 4000;
+use words::Words;
 
 /// Examples at the end of the help text.
 const EXAMPLES: &str = "\
@@ -43,7 +43,8 @@ Examples, on the golden node:
     node4
     endconfig
 
-  Each with --dry-run says what would happen and connects to nobody.
+  Each with --dry-run says what would happen, lets the nodes look at their targets,
+  and writes nothing.
 On each node (rescue dollymethod does it by itself):
   goldring dolly -v                            wait for the golden node
 
@@ -62,24 +63,8 @@ pub(crate) struct Args {
     /// The configuration (golden node only; the others get it from there)
     #[arg(short = 'f', value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Without a configuration: what is read on the golden node
-    #[arg(
-        long = "in",
-        value_name = "PATH",
-        requires = "output",
-        conflicts_with = "config"
-    )]
-    input: Option<String>,
-    /// Without a configuration: what is written on every node
-    #[arg(long = "out", value_name = "PATH", requires = "input")]
-    output: Option<String>,
-    /// Without a configuration: the nodes, in their order
-    #[arg(value_name = "NODE", requires = "input")]
-    nodes: Vec<String>,
-    /// Without a configuration: find so many waiting nodes (UDP port 9996), then start
-    #[arg(long = "nodes", value_name = "N", requires = "input", conflicts_with = "nodes",
-          value_parser = nodes)]
-    count: Option<usize>,
+    #[command(flatten)]
+    words: Words,
     /// Say everything that happens
     #[arg(short = 'v')]
     verbose: bool,
@@ -119,6 +104,8 @@ pub(crate) struct Args {
     /// (golden node only)
     #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_CLONE_WAIT.as_secs())]
     late: u64,
+    #[command(flatten)]
+    patience: Patience,
     /// A line of JSON for each event on the standard output, once the ring is dolly+
     #[arg(long)]
     json: bool,
@@ -132,7 +119,8 @@ pub(crate) struct Args {
     /// Wait so long for the golden node (a node only; default: until it comes)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     wait: Option<u64>,
-    /// Check everything and say what would happen (golden node only)
+    /// Say what would happen, let all nodes look at their targets, write nothing (golden
+    /// node only)
     #[arg(long)]
     dry_run: bool,
 }
@@ -162,13 +150,6 @@ fn size(word: &str) -> Result<u64, String> {
     parse_size(word).ok_or_else(|| "write a size such as 700M (K, M, G or T)".to_owned())
 }
 
-fn nodes(word: &str) -> Result<usize, String> {
-    match word.parse() {
-        Ok(n) if (1..=FOUND_MAX).contains(&n) => Ok(n),
-        _ => Err(format!("write a number from 1 to {FOUND_MAX}")),
-    }
-}
-
 /// Runs it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.is_server() {
@@ -182,7 +163,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let server_only = [
         (args.config.is_some(), "-f"),
-        (args.input.is_some(), "--in"),
+        (args.words.input.is_some(), "--in"),
         (args.dummy_time.is_some(), "-t"),
         (args.size.is_some(), "-c"),
         (args.dry_run, "--dry-run"),

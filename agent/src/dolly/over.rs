@@ -28,17 +28,31 @@ pub(crate) const ABILITIES: Abilities = Abilities {
 };
 /// How long the others of a ring may take to close this one and listen again.
 const REGROUP: Duration = Duration::from_secs(60);
+/// How long those that wait may take to answer, in a dry run.
+const GATHER: Duration = Duration::from_secs(5);
 
-/// Whether a ring can go over: dolly+ has no parts, no links, no trees.
-pub(super) fn is_possible(args: &Args, config: &Config) -> bool {
+/// Why a ring cannot go over, if it cannot: dolly+ has no parts, no links, no trees.
+pub(super) fn hindrance(args: &Args, config: &Config) -> Option<&'static str> {
     let Payload::File { input, output } = &config.payload else {
-        return false;
+        return Some("dummy data is not written anywhere");
     };
-    !args.plain
-        && config.dialect == Dialect::Classic
-        && config.networks.is_none()
-        && config.fanout == 1
-        && !(input.compressed || input.split || output.compressed || output.split.is_some())
+    let parts = input.split || output.split.is_some();
+    let hindrances = [
+        (args.plain, "--plain says that they are old"),
+        (
+            config.dialect == Dialect::Suse,
+            "--dialect suse says that they are old",
+        ),
+        (config.networks.is_some(), "add is only in dolly"),
+        (config.fanout != 1, "fanout is only in dolly"),
+        (parts, "split is only in dolly"),
+        (
+            input.compressed || output.compressed,
+            "compressed is only in dolly",
+        ),
+    ];
+    let found = hindrances.iter().find(|(hinders, _)| *hinders);
+    found.map(|(_, what)| *what)
 }
 
 /// The golden node of a ring that went over; `address` is its own.
@@ -46,6 +60,18 @@ pub(super) fn serve(
     args: &Args,
     config: &Config,
     address: IpAddr,
+    screen: &mut Screen,
+) -> anyhow::Result<Summary> {
+    let summary = ring(args, config, (address, &config.clients), screen)?;
+    screen.server_summary(&summary);
+    Ok(summary)
+}
+
+/// A ring of dolly+ of these clients; with `--dry-run` it writes nothing.
+pub(super) fn ring(
+    args: &Args,
+    config: &Config,
+    (address, clients): (IpAddr, &[String]),
     screen: &mut Screen,
 ) -> anyhow::Result<Summary> {
     let Payload::File { input, output } = &config.payload else {
@@ -63,14 +89,13 @@ pub(super) fn serve(
         timing: timing(args.stall()),
         codec: Some(ZSTD),
         plain: false,
-        wait: REGROUP,
+        wait: if args.dry_run { GATHER } else { REGROUP },
         late: Duration::from_secs(args.late),
-        dry: false,
+        leave_behind: args.patience.factor(),
+        dry: args.dry_run,
     };
     let files = [golden::file(&Root::system(), &line, screen)?];
-    let summary = server::serve(&options, &files, &config.clients, screen)?;
-    screen.server_summary(&summary);
-    Ok(summary)
+    Ok(server::serve(&options, &files, clients, screen)?)
 }
 
 /// A node whose ring went over, or that a ring of dolly+ has called; `allow` says what may
@@ -89,6 +114,7 @@ pub(crate) fn join(
     };
     let options = client::Options {
         bind,
+        announce: None,
         wait: Some(REGROUP),
         again: false,
         timing,

@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
-use goldring_transfer::discover;
-use goldring_wire::discover::{Found, Program};
+use goldring_wire::discover::Program;
 use goldring_wire::dolly::config::{Config, Dialect};
 use goldring_wire::dolly::identity::Own;
 use goldring_wire::dolly::listed;
 
 use super::Args;
 use super::screen::Screen;
+use super::words::{Ring, Search};
 use crate::fault::Usage;
 
-/// How often a dry run asks who waits.
-const DRY_ROUNDS: u32 = 3;
 /// The most clients that dolly 0.72 takes.
 const SUSE_CLIENTS: usize = 16;
 
@@ -59,22 +57,20 @@ fn from_file(file: &Path) -> anyhow::Result<Config> {
 }
 
 fn from_words(args: &Args, root: &Root, own: &Own, screen: &mut Screen) -> anyhow::Result<Config> {
-    let (Some(input), Some(output)) = (&args.input, &args.output) else {
-        bail!(Usage(
-            "-s needs a ring: write -f FILE, or --in PATH --out PATH and the nodes (their names, or --nodes N)"
-                .to_owned()
-        ));
+    let search = |output: &str| Search {
+        programs: waits_for(output),
+        dry: args.dry_run,
+        limit: args.alarm.map(Duration::from_secs),
     };
-    // Nobody should wait for forty nodes to learn of a slip of the finger.
-    fs::metadata(input).with_context(|| format!("opening the infile {input}"))?;
-    let clients = match args.count {
-        Some(count) => found(args, root, (waits_for(output), count), screen)?,
-        None if args.nodes.is_empty() => bail!(Usage(
-            "--in and --out need the nodes; write their names behind them, or --nodes N for those that wait"
-                .to_owned()
-        )),
-        None => args.nodes.clone(),
+    let mut told = |line: &str, changed: bool| match changed {
+        true => screen.say(line),
+        false => screen.status(line),
     };
+    let Ring {
+        input,
+        output,
+        clients,
+    } = args.words.ring(root, &search, &mut told)?;
     // The same checks as for a file, and the same text.
     let text = format!(
         "infile {input}\noutfile {output}\nserver {}\nfirstclient {}\nlastclient {}\nclients {}\n{}\nendconfig\n",
@@ -88,61 +84,21 @@ fn from_words(args: &Args, root: &Root, own: &Own, screen: &mut Screen) -> anyho
 }
 
 /// Whom to look for: a node in stage 1 takes nothing but its stage 2, into a ramdisk.
-fn waits_for(output: &str) -> Program {
-    if output.starts_with("/dev/ram") {
-        Program::Stage2
+fn waits_for(output: &str) -> &'static [Program] {
+    if is_for_stage2(output) {
+        &[Program::Stage2]
     } else {
-        Program::Dolly
+        &[Program::Dolly]
     }
 }
 
-/// The addresses of the nodes that wait, in their order.
-fn found(
-    args: &Args,
-    root: &Root,
-    (program, count): (Program, usize),
-    screen: &mut Screen,
-) -> anyhow::Result<Vec<String>> {
-    let found = if args.dry_run {
-        let found = discover::look_around(root, program, DRY_ROUNDS)?;
-        screen.say(&progress(&found, count, true));
-        if found.is_empty() {
-            bail!("no node waits, so there is no plan; switch nodes on, then start again");
-        }
-        found
-    } else {
-        let mut last: Option<Vec<Found>> = None;
-        let mut told = |found: &[Found]| {
-            let changed = last.as_deref() != Some(found);
-            let line = progress(found, count, changed);
-            if changed {
-                screen.say(&line);
-            } else {
-                screen.status(&line);
-            }
-            last = Some(found.to_vec());
-        };
-        let limit = args.alarm.map(Duration::from_secs);
-        discover::find(root, program, count, limit, &mut told)?
-    };
-    Ok(found
-        .iter()
-        .map(|found| found.address.to_string())
-        .collect())
-}
-
-/// `found 2 of 3 nodes: 10.0.0.2 (node2), 10.0.0.3`.
-fn progress(found: &[Found], count: usize, who: bool) -> String {
-    let line = format!("found {} of {count} nodes", found.len());
-    if who && !found.is_empty() {
-        format!("{line}: {}", discover::names(found))
-    } else {
-        line
-    }
+/// Whether nodes in stage 1 take it, and no others.
+pub(crate) fn is_for_stage2(output: &str) -> bool {
+    output.starts_with("/dev/ram")
 }
 
 /// What the golden node is called in the text; peers only show it.
-fn own_name(own: &Own) -> String {
+pub(crate) fn own_name(own: &Own) -> String {
     let usable = |name: &&String| !name.contains("ready") && !name.contains(['%', '\'', ' ']);
     let name = own.names.iter().find(usable).cloned();
     let address = || own.addresses.first().map(Ipv4Addr::to_string);
@@ -204,25 +160,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_found_is_told() {
-        let node = |last: u8, name: &str| Found {
-            address: Ipv4Addr::new(10, 0, 0, last),
-            name: name.to_owned(),
-        };
-        let found = [node(2, "node2"), node(3, ""), node(4, "10.0.0.4")];
-        assert_eq!(
-            progress(&found, 40, true),
-            "found 3 of 40 nodes: 10.0.0.2 (node2), 10.0.0.3, 10.0.0.4"
-        );
-        assert_eq!(progress(&found, 40, false), "found 3 of 40 nodes");
-        assert_eq!(progress(&[], 40, true), "found 0 of 40 nodes");
-    }
-
-    #[test]
     fn nodes_in_stage_1_are_found_for_their_ramdisk_only() {
-        assert_eq!(waits_for("/dev/ram3"), Program::Stage2);
+        assert_eq!(waits_for("/dev/ram3"), [Program::Stage2]);
         for path in ["/dev/sda", "/dev/vda1", "image"] {
-            assert_eq!(waits_for(path), Program::Dolly);
+            assert_eq!(waits_for(path), [Program::Dolly]);
         }
     }
 

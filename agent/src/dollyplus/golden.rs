@@ -9,19 +9,35 @@ use std::time::Duration;
 use anyhow::Context;
 use goldring_contract::Root;
 use goldring_disk::source::Source;
+use goldring_transfer::discover;
+use goldring_transfer::dolly;
 use goldring_transfer::dollyplus::server::{self, Options};
 use goldring_transfer::dollyplus::source::{InFile, Input};
+use goldring_wire::discover::Program;
 use goldring_wire::dollyplus::config::{Config, FileLine};
 
 use super::codec::ZSTD;
 use super::screen::Screen;
-use super::{ServerArgs, all_good, timing};
+use super::{Asked, ServerArgs, all_good, timing};
+use crate::dolly::ring::{is_for_stage2, own_name};
+use crate::dolly::words::{Ring, Search};
+use crate::fault::Usage;
 
 /// `goldring dollyS`.
 pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let root = Root::system();
     let mut screen = Screen::new(args.verbose, args.json);
-    let config = read_config(&args.config)?;
+    if args.dry_run && args.plain {
+        return Err(Usage(
+            "--dry-run asks the nodes, and --plain says that they are old, which cannot be asked; leave one away"
+                .to_owned(),
+        )
+        .into());
+    }
+    let config = match &args.config {
+        Some(file) => read_config(file)?,
+        None => from_words(args, &root, &mut screen)?,
+    };
     let files = files(&root, &config, &mut screen)?;
     let options = Options {
         bind: args.bind,
@@ -31,12 +47,54 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
         plain: args.plain,
         wait: Duration::from_secs(args.wait),
         late: Duration::from_secs(args.late),
+        leave_behind: args.patience.factor(),
         dry: args.dry_run,
     };
     screen.config(&config);
     let summary = server::serve(&options, &files, &config.clients, &mut screen)?;
     screen.server_summary(&summary);
-    all_good(&summary)
+    let asked = match args.dry_run {
+        true => Asked::ToLook,
+        false => Asked::ToTake,
+    };
+    all_good(&summary, asked)
+}
+
+/// The ring that the command line names.
+fn from_words(args: &ServerArgs, root: &Root, screen: &mut Screen) -> anyhow::Result<Config> {
+    let search = |output: &str| Search {
+        // Nodes that wait for dolly take part in dolly+, too.
+        programs: match is_for_stage2(output) {
+            true => &[Program::Stage2],
+            false => &[Program::DollyPlus, Program::Dolly],
+        },
+        dry: args.dry_run,
+        limit: args.alarm.map(Duration::from_secs),
+    };
+    let mut told = |line: &str, changed: bool| match changed {
+        true => screen.say(line),
+        false => screen.status(line),
+    };
+    let Ring {
+        input,
+        output,
+        clients,
+    } = args.words.ring(root, &search, &mut told)?;
+    // As the last client has to find this computer.
+    let own = clients.last().map(|last| discover::own_address(last));
+    let server = match own {
+        Some(Ok(address)) => address.to_string(),
+        _ => own_name(&dolly::own(root, &[])),
+    };
+    // The same checks as for a file, and the same text.
+    let text = format!(
+        "iofiles 1\n{input} > {output}\nserver {server}\nfirstclient {}\nlastclient {}\nclients {}\n{}\nendconfig\n",
+        clients.first().map_or("", String::as_str),
+        clients.last().map_or("", String::as_str),
+        clients.len(),
+        clients.join("\n"),
+    );
+    Config::parse(&text).map_err(|error| Usage(error.complaint).into())
 }
 
 fn read_config(path: &Path) -> anyhow::Result<Config> {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use goldring_contract::Root;
 use goldring_disk::target::Kind;
 use goldring_disk::writer::Sync;
+use goldring_transfer::dolly;
 use goldring_transfer::dolly::client::Store;
 use goldring_transfer::dollyplus::client::{self, Options, Wanted};
+use goldring_transfer::dollyplus::{Event, Reporter};
 use goldring_wire::dollyplus::cook::Cook;
 
 use super::codec::ZSTD;
@@ -22,21 +24,30 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<()> {
     let root = Root::system();
     let options = Options {
         bind: args.bind,
+        announce: Some(dolly::own(&root, &[]).name().to_owned()),
         wait: args.wait.map(Duration::from_secs),
         again: true,
         timing: timing(Duration::from_secs(args.stall_timeout)),
         codec: (!args.plain).then_some(ZSTD),
     };
     let mut screen = Screen::new(args.verbose, args.json);
-    let done = client::clone(
-        &options,
-        None,
-        &mut |wanted| open(&root, wanted, Before::Emptied),
-        &mut screen,
-    )?;
-    screen.client_summary(&done);
-    Ok(())
+    loop {
+        let done = client::clone(
+            &options,
+            None,
+            &mut |wanted| open(&root, wanted, Before::Emptied),
+            &mut screen,
+        )?;
+        if !done.dry {
+            screen.client_summary(&done);
+            return Ok(());
+        }
+        screen.event(Event::Note(DRY.to_owned()));
+    }
 }
+
+/// What a node says after a dry run.
+pub(crate) const DRY: &str = "that was a dry run, nothing is written; waiting again";
 
 /// What becomes of a plain file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,10 +16,15 @@ use goldring_transfer::dollyplus::server::{Fate, Summary};
 use goldring_transfer::dollyplus::{self, Timing};
 use goldring_wire::dollyplus::status::State;
 
+use crate::dolly::words::Words;
 pub(crate) use codec::ZSTD;
 
 const SERVER_EXAMPLES: &str = "\
 Examples:
+  goldring dollyS --in /dev/sda --out /dev/sda node2 node3
+                                             clone to these nodes
+  goldring dollyS --in /dev/sda --out /dev/sda --nodes 40
+                                             clone to the 40 nodes that wait
   With this dolly.cfg:
 
     iofiles 2
@@ -41,16 +46,9 @@ Examples:
 
 Exit status: 0 every client has everything, 1 it failed, 2 wrong options.";
 
-/// Options of `goldring dollyS`; the letters are those of dolly+ 0.93.
+/// What scripts of dolly+ 0.93 say, and nothing here needs.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = SERVER_EXAMPLES)]
-pub(crate) struct ServerArgs {
-    /// The configuration; - is the standard input
-    #[arg(short = 'f', value_name = "FILE")]
-    config: PathBuf,
-    /// Say everything that happens
-    #[arg(short = 'v')]
-    verbose: bool,
+struct WithoutEffect {
     /// Accepted and without effect
     #[arg(short = 'd', hide = true)]
     endless: bool,
@@ -60,6 +58,55 @@ pub(crate) struct ServerArgs {
     /// Accepted and without effect
     #[arg(short = 'L', hide = true)]
     blocking: bool,
+}
+
+/// What becomes of a node that holds all others up.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Patience {
+    /// A node that holds all others up gets its data after them, when they could do so many
+    /// times more without it; with "never" everybody waits
+    #[arg(long, value_name = "FACTOR", default_value = "4", value_parser = factor)]
+    leave_behind: Factor,
+}
+
+impl Patience {
+    /// So many times more, if any.
+    pub(crate) fn factor(&self) -> Option<f64> {
+        self.leave_behind.0
+    }
+}
+
+/// How many times more the others must be able to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Factor(Option<f64>);
+
+fn factor(word: &str) -> Result<Factor, String> {
+    /// Less than that is what any two disks differ by.
+    const LEAST: f64 = 1.5;
+    match word.parse() {
+        _ if word == "never" => Ok(Factor(None)),
+        Ok(factor) if factor >= LEAST && f64::is_finite(factor) => Ok(Factor(Some(factor))),
+        _ => Err(format!("write a number from {LEAST} on, or never")),
+    }
+}
+
+/// Options of `goldring dollyS`; the letters are those of dolly+ 0.93.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = SERVER_EXAMPLES)]
+pub(crate) struct ServerArgs {
+    /// The configuration; - is the standard input
+    #[arg(short = 'f', value_name = "FILE", required_unless_present = "input")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    words: Words,
+    /// Give up if the nodes of --nodes are not there after so long
+    #[arg(short = 'a', value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    alarm: Option<u64>,
+    /// Say everything that happens
+    #[arg(short = 'v')]
+    verbose: bool,
+    #[command(flatten)]
+    _without_effect: WithoutEffect,
     /// Speak as dolly+ 0.93 does, whoever the clients are: no checksums, no compression
     #[arg(long)]
     plain: bool,
@@ -72,6 +119,8 @@ pub(crate) struct ServerArgs {
     /// At the end, wait so long for clients that were left out; they then get what they miss
     #[arg(long, value_name = "SECONDS", default_value_t = DOLLY_CLONE_WAIT.as_secs())]
     late: u64,
+    #[command(flatten)]
+    patience: Patience,
     /// A line of JSON for each event on the standard output
     #[arg(long)]
     json: bool,
@@ -98,15 +147,8 @@ pub(crate) struct ClientArgs {
     /// Say everything that happens
     #[arg(short = 'v')]
     verbose: bool,
-    /// Accepted and without effect
-    #[arg(short = 'd', hide = true)]
-    endless: bool,
-    /// Accepted and without effect
-    #[arg(short = 'B', hide = true)]
-    no_bind: bool,
-    /// Accepted and without effect
-    #[arg(short = 'L', hide = true)]
-    blocking: bool,
+    #[command(flatten)]
+    _without_effect: WithoutEffect,
     /// Take no compressed data
     #[arg(long)]
     plain: bool,
@@ -182,18 +224,39 @@ pub(crate) fn ping(args: &PingArgs) -> anyhow::Result<()> {
     Err(anyhow!("{}", silent.join("; ")))
 }
 
-/// An error when somebody has not got everything.
-pub(crate) fn all_good(summary: &Summary) -> anyhow::Result<()> {
+/// What clients were asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To take everything.
+    ToTake,
+    /// To look at their targets.
+    ToLook,
+}
+
+/// An error when somebody has not got everything, or could not take it.
+pub(crate) fn all_good(summary: &Summary, asked: Asked) -> anyhow::Result<()> {
     let bad = |(name, fate): &(String, Fate)| (!fate.is_good()).then(|| name.clone());
     let failed: Vec<String> = summary.fates.iter().filter_map(bad).collect();
     if failed.is_empty() {
         return Ok(());
     }
+    let what = match asked {
+        Asked::ToTake => (
+            "have not got everything",
+            "look at their screens, then start again with them alone",
+        ),
+        Asked::ToLook => (
+            "are not ready for this",
+            "mend that, or take them out of the list",
+        ),
+    };
     Err(anyhow!(
-        "{} of {} clients have not got everything: {}; look at their screens, then start again with them alone",
+        "{} of {} clients {}: {}; {}",
         failed.len(),
         summary.fates.len(),
-        failed.join(", ")
+        what.0,
+        failed.join(", "),
+        what.1
     ))
 }
 
@@ -203,5 +266,20 @@ pub(crate) fn timing(stall: Duration) -> Timing {
         stall,
         orphan: DOLLY_CLONE_WAIT,
         finish: DOLLY_ACK_WAIT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_slow_is_too_slow() {
+        assert_eq!(factor("4"), Ok(Factor(Some(4.0))));
+        assert_eq!(factor("1.5"), Ok(Factor(Some(1.5))));
+        assert_eq!(factor("never"), Ok(Factor(None)));
+        for odd in ["", "1", "-4", "nan", "inf", "always", "4x"] {
+            assert!(factor(odd).is_err(), "{odd}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use goldring_contract::sentences::Milestone;
 use goldring_transfer::dollyplus::client::Done;
 use goldring_transfer::dollyplus::server::{Fate, Summary};
-use goldring_transfer::dollyplus::{Event, Reporter};
+use goldring_transfer::dollyplus::{Event, Packed, Reporter};
 use goldring_wire::dollyplus::config::Config;
 use goldring_wire::dollyplus::packet::Entry;
 
@@ -59,6 +59,12 @@ impl Screen {
         self.clear();
         // A console that is gone must not stop a clone.
         let _ = writeln!(io::stderr(), "dolly+: {line}");
+    }
+
+    /// A line that comes again and again: on a terminal it overwrites itself.
+    pub(crate) fn status(&mut self, line: &str) {
+        self.say(line);
+        self.drawn = usize::from(self.terminal);
     }
 
     fn talk(&mut self, line: &str) {
@@ -156,17 +162,13 @@ impl Screen {
         } else {
             "not compared: an old dolly+ was in the ring"
         };
-        let line = if done.dry {
-            "nothing written: a dry run".to_owned()
-        } else {
-            format!(
-                "stored {} bytes in {:.1} s, {}, {checked}: {}",
-                done.bytes,
-                done.elapsed.as_secs_f64(),
-                rate(done.bytes, done.elapsed),
-                done.outputs.join(", ")
-            )
-        };
+        let line = format!(
+            "stored {} bytes in {:.1} s, {}, {checked}: {}",
+            done.bytes,
+            done.elapsed.as_secs_f64(),
+            rate(done.bytes, done.elapsed),
+            done.outputs.join(", ")
+        );
         let _ = writeln!(io::stdout(), "{line}");
     }
 
@@ -193,7 +195,7 @@ impl Screen {
             .filter(|(_, fate)| fate.is_good())
             .count();
         let all = summary.fates.len();
-        if summary.bytes == 0 && summary.fates.iter().all(|(_, f)| *f == Fate::Willing) {
+        if summary.dry {
             let _ = writeln!(
                 out,
                 "nothing was written: a dry run, {good} of {all} clients are willing"
@@ -214,6 +216,9 @@ impl Screen {
                 summary.bytes as f64 / 1e6 / summary.elapsed.as_secs_f64().max(1e-6)
             );
         }
+        if let Some(line) = packed_line(&summary.packed) {
+            self.talk(&line);
+        }
         let _ = writeln!(
             out,
             "{good} of {all} clones are complete: {} bytes in {:.1} s, {}",
@@ -222,6 +227,23 @@ impl Screen {
             rate(summary.bytes, summary.elapsed)
         );
     }
+}
+
+/// `zstd: 800.0 MB became 210.5 MB; chunks packed at level 1: 12, 3: 700`.
+fn packed_line(packed: &Packed) -> Option<String> {
+    let levels = packed
+        .levels
+        .iter()
+        .map(|(level, n)| format!("{level}: {n}"));
+    let levels: Vec<String> = levels.collect();
+    (!levels.is_empty()).then(|| {
+        format!(
+            "zstd: {} MB became {} MB; chunks packed at level {}",
+            megabytes(packed.bytes),
+            megabytes(packed.into),
+            levels.join(", ")
+        )
+    })
 }
 
 impl Reporter for Screen {
@@ -240,6 +262,8 @@ impl Reporter for Screen {
             | Event::Dropped { .. }
             | Event::Lost { .. }
             | Event::Orphaned(_)
+            | Event::LeftBehind { .. }
+            | Event::SteppedOut
             | Event::Late(..)
             | Event::Note(_) => self.say(&line),
             Event::Ring(hosts) => {

@@ -5,6 +5,7 @@ use goldring_contract::handover::{Network, Outcome};
 use goldring_contract::limits::{DOLLY_CLONE_WAIT, DOLLY_STALL};
 use goldring_contract::sentences::{DOLLY_PLUS_CLIENT, Milestone, NO_DOLLY_SERVER};
 use goldring_disk::writer::Sync;
+use goldring_transfer::dolly;
 use goldring_transfer::dolly::client::{self, ClientError, Ending, Options};
 use goldring_transfer::dollyplus::PlusError;
 use goldring_transfer::dollyplus::client::{self as plus, Done};
@@ -13,7 +14,7 @@ use goldring_wire::dolly::config::{Config, Payload};
 
 use crate::dolly::screen::{Place, Screen};
 use crate::dolly::{over, store};
-use crate::dollyplus::member::Before;
+use crate::dollyplus::member::{Before, DRY};
 use crate::dollyplus::{self, screen::Screen as PlusScreen};
 use crate::fault;
 
@@ -66,6 +67,7 @@ pub(crate) fn dolly_plus(root: &Root) -> Outcome {
     screen.say(DOLLY_PLUS_CLIENT);
     let options = plus::Options {
         bind: std::net::Ipv4Addr::UNSPECIFIED,
+        announce: Some(dolly::own(root, &[]).name().to_owned()),
         wait: Some(DOLLY_CLONE_WAIT),
         again: true,
         timing: dollyplus::timing(DOLLY_STALL),
@@ -83,7 +85,7 @@ pub(crate) fn dolly_plus(root: &Root) -> Outcome {
 
 fn of_plus(done: Result<Done, PlusError>, screen: &mut PlusScreen) -> Outcome {
     match done {
-        Ok(done) if done.dry => Outcome::Retry("that was a dry run; waiting again".to_owned()),
+        Ok(done) if done.dry => Outcome::Retry(DRY.to_owned()),
         Ok(done) => {
             screen.client_summary(&done);
             screen.mark(Milestone::CloneDone);

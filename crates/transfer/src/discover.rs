@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -123,12 +123,12 @@ pub enum FindError {
 /// There are more, or `limit` has passed, or there is no network.
 pub fn find(
     root: &Root,
-    program: Program,
+    programs: &[Program],
     wanted: usize,
     limit: Option<Duration>,
     told: &mut dyn FnMut(&[Found]),
 ) -> Result<Vec<Found>, FindError> {
-    let mut search = Search::open(root, program)?;
+    let mut search = Search::open(root, programs)?;
     let start = Instant::now();
     let mut complete = false;
     loop {
@@ -157,13 +157,115 @@ pub fn find(
 ///
 /// # Errors
 /// There is no network.
-pub fn look_around(root: &Root, program: Program, rounds: u32) -> Result<Vec<Found>, FindError> {
-    let mut search = Search::open(root, program)?;
+pub fn look_around(
+    root: &Root,
+    programs: &[Program],
+    rounds: u32,
+) -> Result<Vec<Found>, FindError> {
+    let mut search = Search::open(root, programs)?;
     let mut found = Vec::new();
     for _ in 0..rounds {
         found = search.round()?;
     }
     Ok(found)
+}
+
+/// What becomes of the question whether a computer waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waits {
+    /// It does; this computer has that address as it sees it.
+    Yes(Ipv4Addr),
+    /// It is there, but no goldring that waits for this.
+    No,
+    /// Nothing came back.
+    Silent,
+    /// It cannot be asked: what the system said.
+    Unreachable(String),
+}
+
+/// How many computers are asked at the same time.
+const ASKED: usize = 256;
+
+/// Asks each of these computers whether it waits for `program`, for so long. Whoever waits
+/// for something else, or with an old program, does not notice.
+pub fn ask(hosts: &[String], program: Program, limit: Duration) -> Vec<Waits> {
+    let of_one = |host: &String| {
+        let answer = ask_one(host, program, limit);
+        answer.unwrap_or_else(|error| Waits::Unreachable(error.to_string()))
+    };
+    let mut all = Vec::new();
+    for some in hosts.chunks(ASKED) {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|host| scope.spawn(move || of_one(host)))
+                .collect();
+            let answers = asked
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or(Waits::Silent));
+            all.extend(answers);
+        });
+    }
+    all
+}
+
+/// The address of this computer on the way to another one.
+///
+/// # Errors
+/// The name is unknown, or there is no way.
+pub fn own_address(host: &str) -> io::Result<Ipv4Addr> {
+    let socket = towards(host)?;
+    match socket.local_addr()? {
+        SocketAddr::V4(own) => Ok(*own.ip()),
+        SocketAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+fn towards(host: &str) -> io::Result<UdpSocket> {
+    let all = (host, DISCOVER_PORT).to_socket_addrs()?;
+    let address = all.into_iter().find(SocketAddr::is_ipv4);
+    let address = address.ok_or_else(|| io::Error::other("it has no IPv4 address"))?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect(address)?;
+    Ok(socket)
+}
+
+fn ask_one(host: &str, program: Program, limit: Duration) -> io::Result<Waits> {
+    let own = own_address(host)?;
+    let socket = towards(host)?;
+    let query = Query {
+        number: goldring_sys::random::number(),
+        program,
+    };
+    let (start, mut answer) = (Instant::now(), Waits::Silent);
+    let mut bytes = [0; LONGEST];
+    while start.elapsed() < limit {
+        let asked = Instant::now();
+        // What became of the last question is told here, too.
+        note(socket.send(&query.emit()), &mut answer)?;
+        while let Some(left) = PERIOD.checked_sub(asked.elapsed()) {
+            socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            let n = note(socket.recv(&mut bytes), &mut answer)?;
+            let Ok(said) = Answer::parse(&bytes[..n]) else {
+                continue;
+            };
+            if said.number == query.number && said.program == program {
+                return Ok(Waits::Yes(own));
+            }
+        }
+    }
+    Ok(answer)
+}
+
+/// Notes a refusal: somebody is there, but nobody listens.
+fn note(result: io::Result<usize>, answer: &mut Waits) -> io::Result<usize> {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, TimedOut, WouldBlock};
+    match result {
+        Err(error) if error.kind() == ConnectionRefused => *answer = Waits::No,
+        Err(error) if [WouldBlock, TimedOut, HostUnreachable].contains(&error.kind()) => {}
+        result => return result,
+    }
+    Ok(0)
 }
 
 /// The names and addresses of nodes, for a line.
@@ -187,13 +289,13 @@ struct Search {
 }
 
 impl Search {
-    fn open(root: &Root, program: Program) -> io::Result<Self> {
+    fn open(root: &Root, programs: &[Program]) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.set_broadcast(true)?;
         Ok(Self {
             root: root.clone(),
             socket,
-            finder: Finder::new(program, goldring_sys::random::number()),
+            finder: Finder::new(programs, goldring_sys::random::number()),
         })
     }
 
@@ -225,9 +327,11 @@ impl Search {
         );
         for network in fib::broadcasts(&table) {
             let to = (network, DISCOVER_PORT);
-            match self.socket.send_to(&self.finder.query(), to) {
-                Ok(_) => asked = true,
-                Err(error) => trouble = error,
+            for query in self.finder.queries() {
+                match self.socket.send_to(&query, to) {
+                    Ok(_) => asked = true,
+                    Err(error) => trouble = error,
+                }
             }
         }
         if asked { Ok(()) } else { Err(trouble) }

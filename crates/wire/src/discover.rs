@@ -185,22 +185,29 @@ struct Seen {
 /// The golden node's side: collects answers.
 #[derive(Debug)]
 pub struct Finder {
-    query: Query,
+    number: u32,
+    programs: Vec<Program>,
     seen: BTreeMap<Ipv4Addr, Seen>,
 }
 
 impl Finder {
-    /// Looks for nodes that wait for `program`; `number` is random.
-    pub fn new(program: Program, number: u32) -> Self {
+    /// Looks for nodes that wait for one of `programs`; `number` is random.
+    pub fn new(programs: &[Program], number: u32) -> Self {
         Self {
-            query: Query { number, program },
+            number,
+            programs: programs.to_vec(),
             seen: BTreeMap::new(),
         }
     }
 
-    /// What to send to everybody, once in each [`PERIOD`].
-    pub fn query(&self) -> Vec<u8> {
-        self.query.emit()
+    /// What to send to everybody, once in each [`PERIOD`]: a datagram for each program.
+    pub fn queries(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let number = self.number;
+        let query = move |program: &Program| Query {
+            number,
+            program: *program,
+        };
+        self.programs.iter().map(move |p| query(p).emit())
     }
 
     /// Takes a datagram. Whatever is no answer to the query is nothing.
@@ -208,7 +215,7 @@ impl Finder {
         let Ok(answer) = Answer::parse(bytes) else {
             return;
         };
-        let ours = answer.number == self.query.number && answer.program == self.query.program;
+        let ours = answer.number == self.number && self.programs.contains(&answer.program);
         let room = self.seen.len() < NODES_MAX || self.seen.contains_key(&from);
         if ours && room {
             let seen = Seen {

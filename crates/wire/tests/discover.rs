@@ -66,7 +66,7 @@ fn whatever_is_no_answer_is_nothing() {
         b"GET / HTTP/1.0\r\n\r\n".to_vec(),
     ]);
     let now = Instant::now();
-    let mut finder = Finder::new(Program::Dolly, 7);
+    let mut finder = Finder::new(&[Program::Dolly], 7);
     for bytes in bad {
         assert!(Answer::parse(&bytes).is_err(), "{bytes:?}");
         finder.answered(now, ip(1), &bytes);
@@ -84,7 +84,7 @@ fn whatever_is_no_answer_is_nothing() {
 fn each_node_is_counted_once_and_only_while_it_answers() {
     let start = Instant::now();
     let at = |s: u64| start + Duration::from_secs(s);
-    let mut finder = Finder::new(Program::Dolly, 7);
+    let mut finder = Finder::new(&[Program::Dolly], 7);
     let mut say = |last: u8, node: u64, when: Instant| {
         finder.answered(when, ip(last), &answer(node, "n").emit());
     };
@@ -102,9 +102,30 @@ fn each_node_is_counted_once_and_only_while_it_answers() {
 }
 
 #[test]
+fn several_programs_are_asked_for_at_once() {
+    let now = Instant::now();
+    let mut finder = Finder::new(&[Program::DollyPlus, Program::Dolly], 7);
+    let asked: Vec<Program> = finder
+        .queries()
+        .map(|query| Query::parse(&query).unwrap().program)
+        .collect();
+    assert_eq!(asked, [Program::DollyPlus, Program::Dolly]);
+    for (last, program) in [
+        (1, Program::Dolly),
+        (2, Program::DollyPlus),
+        (3, Program::Stage2),
+    ] {
+        let mut answer = answer(last.into(), "n");
+        answer.program = program;
+        finder.answered(now, ip(last), &answer.emit());
+    }
+    assert_eq!(addresses(&finder, now), [1, 2]);
+}
+
+#[test]
 fn nobody_can_fill_the_memory() {
     let now = Instant::now();
-    let mut finder = Finder::new(Program::Dolly, 7);
+    let mut finder = Finder::new(&[Program::Dolly], 7);
     for i in 0..20_000_u32 {
         let from = Ipv4Addr::from(0x0a00_0000 + i);
         finder.answered(now, from, &answer(i.into(), "n").emit());

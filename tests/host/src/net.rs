@@ -224,6 +224,22 @@ impl Net {
         ip(&[&["netns", "exec", &name][..], &words].concat())
     }
 
+    /// Limits what a computer receives, such as `200mbit`; again and again.
+    ///
+    /// # Errors
+    /// `tc` fails.
+    pub fn slow_towards(&self, computer: usize, rate: &str) -> Result<()> {
+        let bridge = format!("{}b", self.prefix);
+        let port = format!("p{computer}");
+        let tbf = [
+            "root", "tbf", "rate", rate, "burst", "128kb", "latency", "50ms",
+        ];
+        let mut args = vec!["netns", "exec", &bridge, "tc", "qdisc", "replace", "dev"];
+        args.push(&port);
+        args.extend(tbf);
+        ip(&args)
+    }
+
     /// Pulls a computer's cable.
     ///
     /// # Errors

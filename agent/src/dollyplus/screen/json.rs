@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use goldring_transfer::dollyplus::Event;
 use goldring_transfer::dollyplus::client::Done;
+use goldring_transfer::dollyplus::report::{Slow, SlowPart};
 use goldring_transfer::dollyplus::server::{Fate, Summary};
 use goldring_wire::dollyplus::own::Verdict;
 use goldring_wire::dollyplus::status::State;
@@ -18,7 +19,7 @@ pub(super) fn event(event: &Event) {
 pub(super) fn client(done: &Done) {
     print(&json!({
         "event": "end", "ok": true, "bytes": done.bytes, "seconds": done.elapsed.as_secs_f64(),
-        "verified": done.checked, "dry": done.dry, "outputs": done.outputs,
+        "verified": done.checked, "outputs": done.outputs,
     }));
 }
 
@@ -40,8 +41,11 @@ pub(super) fn server(summary: &Summary) {
         .collect();
     let ok = summary.fates.iter().all(|(_, fate)| fate.is_good());
     print(&json!({
-        "event": "end", "ok": ok, "bytes": summary.bytes,
+        "event": "end", "ok": ok, "dry": summary.dry, "bytes": summary.bytes,
         "seconds": summary.elapsed.as_secs_f64(), "nodes": nodes,
+        "packed": {
+            "bytes": summary.packed.bytes, "into": summary.packed.into, "levels": summary.packed.levels,
+        },
     }));
 }
 
@@ -91,6 +95,8 @@ fn of_event(event: &Event) -> Value {
             json!({ "event": "lost", "node": name, "by": by, "why": why })
         }
         Event::Orphaned(why) => json!({ "event": "orphaned", "why": why }),
+        Event::LeftBehind { name, slow } => left_behind(name, *slow),
+        Event::SteppedOut => json!({ "event": "stepped-out" }),
         Event::Resumed(name, chunk) => json!({ "event": "resumed", "node": name, "chunk": chunk }),
         Event::Stored => json!({ "event": "stored" }),
         Event::Verdict(name, verdict) => match verdict {
@@ -107,4 +113,14 @@ fn of_event(event: &Event) -> Value {
         }
         Event::Note(line) => json!({ "event": "note", "text": line }),
     }
+}
+
+fn left_behind(name: &str, slow: Slow) -> Value {
+    let part = match slow.part {
+        SlowPart::Disk => "disk",
+        SlowPart::Receives => "receives",
+        SlowPart::Sends => "sends",
+    };
+    let Slow { rate, others, .. } = slow;
+    json!({ "event": "left-behind", "node": name, "slow": part, "rate": rate, "others": others })
 }

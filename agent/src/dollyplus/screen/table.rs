@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use goldring_transfer::dollyplus::Event;
-use goldring_wire::dollyplus::own::Verdict;
+use goldring_wire::dollyplus::own::{CHUNK, Verdict};
 use goldring_wire::dollyplus::status::State;
 
 use crate::dolly::screen::{megabytes, rate};
@@ -21,7 +21,11 @@ struct Row {
 
 /// All clients that were heard of.
 #[derive(Debug, Default)]
-pub(super) struct Table(BTreeMap<String, Row>);
+pub(super) struct Table {
+    rows: BTreeMap<String, Row>,
+    /// What the one that gets the rest had before.
+    before: u64,
+}
 
 impl Table {
     /// Takes what an event says of a client.
@@ -29,6 +33,9 @@ impl Table {
         match event {
             Event::Host(name, State::Busy { stored, .. }) => {
                 let row = self.row(name);
+                if row.over {
+                    return;
+                }
                 row.stored = *stored;
                 row.state = "writes".to_owned();
                 if row.since.is_none() {
@@ -46,6 +53,22 @@ impl Table {
                 row.state = format!("LEFT OUT: {why}");
                 row.over = true;
             }
+            Event::LeftBehind { name, slow } => {
+                let row = self.row(name);
+                row.state = format!("LEFT BEHIND: {slow}");
+                row.over = true;
+            }
+            Event::Ring(_) => self.before = 0,
+            Event::Resumed(name, chunk) => {
+                // It has a part again; its pace is measured from there.
+                let row = self.row(name);
+                if row.over {
+                    row.over = false;
+                    row.since = None;
+                    row.state = "goes on from".to_owned();
+                    self.before = chunk * CHUNK as u64;
+                }
+            }
             Event::Verdict(name, verdict) => {
                 let row = self.row(name);
                 row.over = true;
@@ -59,7 +82,7 @@ impl Table {
     }
 
     fn row(&mut self, name: &str) -> &mut Row {
-        self.0.entry(name.to_owned()).or_insert_with(|| Row {
+        self.rows.entry(name.to_owned()).or_insert_with(|| Row {
             state: String::new(),
             stored: 0,
             since: None,
@@ -67,28 +90,31 @@ impl Table {
         })
     }
 
-    /// The lines, when the golden node has sent `sent`.
+    /// The lines, when the golden node has sent `sent` in this round.
     pub(super) fn lines(&self, sent: u64, now: Instant) -> Vec<String> {
         let line = |(name, row): (&String, &Row)| {
             if row.over {
                 return format!("{name:<16} {}", row.state);
             }
             let pace = row.since.map_or_else(String::new, |(since, from)| {
-                rate(row.stored.saturating_sub(from), now.duration_since(since))
+                let stored = row.stored.saturating_sub(from);
+                format!(", {}", rate(stored, now.duration_since(since)))
             });
-            let behind = megabytes(sent.saturating_sub(row.stored));
+            let behind = megabytes((self.before + sent).saturating_sub(row.stored));
             let stored = megabytes(row.stored);
             format!(
-                "{name:<16} {} {stored} MB, {pace}, {behind} MB behind",
+                "{name:<16} {} {stored} MB{pace}, {behind} MB behind",
                 row.state
             )
         };
-        self.0.iter().map(line).collect()
+        self.rows.iter().map(line).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use goldring_transfer::dollyplus::report::{Slow, SlowPart};
+
     use super::*;
 
     #[test]
@@ -111,6 +137,27 @@ mod tests {
         );
         assert!(lines[0].ends_with("2.0 MB behind"), "{lines:?}");
         assert_eq!(lines[1], "n2               LEFT OUT: closed the connection");
+        table.note(&Event::Host("n2".into(), busy(7)));
+        assert_eq!(table.lines(0, Instant::now())[1], lines[1], "it is out");
+        let slow = Slow {
+            part: SlowPart::Disk,
+            rate: 1_500_000,
+            others: 30_000_000,
+        };
+        let name = "n1".to_owned();
+        table.note(&Event::LeftBehind { name, slow });
+        table.note(&Event::Host("n1".into(), busy(11_000_000)));
+        let lines = table.lines(12_000_000, Instant::now());
+        assert_eq!(
+            lines[0],
+            "n1               LEFT BEHIND: its disk takes 1.5 MB/s, the others could have 30.0"
+        );
+        table.note(&Event::Resumed("n1".into(), 10));
+        let lines = table.lines(500_000, Instant::now());
+        assert_eq!(
+            lines[0],
+            "n1               goes on from 10.0 MB, 1.0 MB behind"
+        );
         table.note(&Event::Host("n1".into(), State::Done));
         assert_eq!(
             table.lines(0, Instant::now())[0],

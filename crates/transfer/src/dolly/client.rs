@@ -170,7 +170,7 @@ pub fn clone(
     let address = options.bind;
     let listeners =
         net::listeners(address).map_err(|source| ClientError::Listen { address, source })?;
-    let name = options.own.names.first().map_or("", String::as_str);
+    let name = options.own.name();
     let answerer = Answerer::open(options.program, name, address);
     if let Err(error) = &answerer {
         report.event(Event::Note(format!(

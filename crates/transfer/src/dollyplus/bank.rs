@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use goldring_wire::dollyplus::pace::Pace;
 use goldring_wire::dollyplus::window::{Forgotten, Limits, Window};
 
 use super::chunk::{Chunk, Item};
@@ -39,6 +40,20 @@ struct State {
     received: u64,
     sent: u64,
     stored: u64,
+    /// As they travelled: packed, without zeros.
+    travelled: u64,
+    since: Instant,
+    waited: Waited,
+    /// The others went on without this computer.
+    behind: bool,
+}
+
+/// For how long each thread has waited.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waited {
+    full: Duration,
+    idle: Duration,
+    dry: Duration,
 }
 
 /// The bank.
@@ -111,6 +126,8 @@ pub(super) struct Level {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) stored: u64,
+    /// What was sent as it travelled: packed, without zeros.
+    pub(super) travelled: u64,
     /// How many chunks wait to be sent.
     pub(super) unsent: u64,
     /// Everything has been sent.
@@ -131,6 +148,10 @@ impl Bank {
                 received: 0,
                 sent: 0,
                 stored: 0,
+                travelled: 0,
+                since: Instant::now(),
+                waited: Waited::default(),
+                behind: false,
             }),
             arrived: Bell::default(),
             ready: Bell::default(),
@@ -147,7 +168,9 @@ impl Bank {
         let mut state = self.lock();
         if !state.window.has_room() {
             self.call(&mut state);
+            let since = Instant::now();
             state = self.room.wait(state, |state| !state.window.has_room());
+            state.waited.full += since.elapsed();
         }
         state.window.has_room() && !state.stopped
     }
@@ -220,10 +243,14 @@ impl Bank {
 
     /// Waits a moment for something to send.
     pub(super) fn next_to_send(&self) -> Next {
+        let since = Instant::now();
         let soon = |state: &State| state.is_stored_soon();
-        let state = self.ready.wait(self.lock(), soon);
+        let mut state = self.ready.wait(self.lock(), soon);
+        state.waited.idle += since.elapsed();
         let unwritten = state.window.unwritten();
-        let next = self.next(state, &self.ready, |window| window.to_send());
+        let next = self.next((state, &self.ready), Window::to_send, |waited| {
+            &mut waited.idle
+        });
         match next {
             // What is not stored yet will be in a moment, when something else was sent.
             Next::Items(number, mut items) if number < unwritten => {
@@ -236,21 +263,22 @@ impl Bank {
 
     /// Waits a moment for something to write.
     pub(super) fn next_to_write(&self) -> Next {
-        self.next(self.lock(), &self.arrived, |window| window.to_write())
+        let state = (self.lock(), &self.arrived);
+        self.next(state, Window::to_write, |waited| &mut waited.dry)
     }
 
     fn next(
         &self,
-        state: MutexGuard<'_, State>,
-        more: &Bell,
-        which: impl Fn(&Window) -> Option<u64>,
+        (mut state, more): (MutexGuard<'_, State>, &Bell),
+        which: fn(&Window) -> Option<u64>,
+        waited: fn(&mut Waited) -> &mut Duration,
     ) -> Next {
         let idle = |state: &State| which(&state.window).is_none() && !state.closed;
-        let state = if idle(&state) {
-            more.wait(state, idle)
-        } else {
-            state
-        };
+        if idle(&state) {
+            let since = Instant::now();
+            state = more.wait(state, idle);
+            *waited(&mut state.waited) += since.elapsed();
+        }
         if state.stopped {
             return Next::Closed;
         }
@@ -270,6 +298,7 @@ impl Bank {
             let item = state.window.to_send().and_then(|n| state.item(n));
             if let Some(Item::Chunk(chunk)) = item.as_deref() {
                 state.sent += u64::from(chunk.about.length);
+                state.travelled += u64::from(chunk.about.payload);
                 let number = state.window.unsent();
                 if let Some(chunk) = chunk.to_be_read_again() {
                     state.replace(number, chunk);
@@ -338,6 +367,29 @@ impl Bank {
         }
     }
 
+    /// The others go on without this computer.
+    pub(super) fn leave_behind(&self) {
+        self.lock().behind = true;
+        self.wake();
+    }
+
+    /// Whether they do.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lock().behind
+    }
+
+    /// How its threads have spent their time.
+    pub(super) fn pace(&self) -> Pace {
+        let state = self.lock();
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Pace {
+            up: millis(state.since.elapsed()),
+            full: millis(state.waited.full),
+            idle: millis(state.waited.idle),
+            dry: millis(state.waited.dry),
+        }
+    }
+
     pub(super) fn level(&self) -> Level {
         let state = self.lock();
         let unsent = state.window.wanted() - state.window.unsent();
@@ -345,6 +397,7 @@ impl Bank {
             received: state.received,
             sent: state.sent,
             stored: state.stored,
+            travelled: state.travelled,
             unsent,
             drained: state.closed && unsent == 0,
         }

@@ -5,10 +5,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use goldring_wire::dollyplus::own::{self, Encoding, Verdicts};
+use goldring_wire::dollyplus::pace::Pace;
 use twox_hash::XxHash3_64;
 
+use super::effort::{Effort, Packed};
 use crate::range::Range;
 use crate::zeros::zeros;
 
@@ -291,13 +294,12 @@ pub(super) struct Packer {
     pool: Arc<Pool>,
     /// So many chunks are not tried after one that did not get smaller.
     skip: u32,
+    effort: Effort,
     digest: Digest,
 }
 
 /// After data that cannot be compressed, the next chunks are most likely no better.
 const SKIP: u32 = 16;
-/// Levels of zstd: while the network is hardly waited for, and when it is.
-const LEVELS: [i32; 2] = [-3, 1];
 
 impl Packer {
     pub(super) fn new(codec: Option<Codec>, pool: Arc<Pool>) -> Self {
@@ -305,6 +307,7 @@ impl Packer {
             codec,
             pool,
             skip: 0,
+            effort: Effort::default(),
             digest: Digest::default(),
         }
     }
@@ -361,19 +364,33 @@ impl Packer {
         // Nobody waits for the network: then compressing only costs time.
         let level = match waiting {
             0 | 1 => return None,
-            2 | 3 => LEVELS[0],
-            _ => LEVELS[1],
+            2 | 3 => Effort::least(),
+            _ => self.effort.level(),
         };
         // A twelfth less is worth unpacking.
         let most = raw.len() - raw.len() / 12;
         let mut packed = self.pool.take(most.max(1));
-        match (codec.pack)(raw, packed.as_mut(most), level) {
+        let start = Instant::now();
+        let done = (codec.pack)(raw, packed.as_mut(most), level);
+        let sizes = done.map(|n| (raw.len(), n));
+        self.effort.tried(level, start.elapsed(), sizes);
+        match done {
             Some(n) => Some((packed, n)),
             None => {
                 self.skip = SKIP;
                 None
             }
         }
+    }
+
+    /// Packs harder or less hard, as the threads have spent their time.
+    pub(super) fn look(&mut self, pace: Pace) {
+        self.effort.look(pace);
+    }
+
+    /// What packing has done.
+    pub(super) fn packed(&self) -> Packed {
+        self.effort.packed()
     }
 
     pub(super) fn digest(&self) -> &Digest {

@@ -6,6 +6,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use goldring_contract::limits::DISCOVER_PORT;
+use goldring_wire::discover::Program;
 use goldring_wire::dollyplus::cook::Cook;
 use goldring_wire::dollyplus::own::{Kind, Plan, Verdict, Verdicts};
 use goldring_wire::dollyplus::packet::{Command, Entry, last_finished};
@@ -24,6 +26,7 @@ use super::report::{Event, Reporter};
 use super::seat::Seat;
 use super::store::{self, Outcome, Slot};
 use super::{PlusError, Timing, abilities};
+use crate::discover::Answerer;
 use crate::dolly::client::{Size, Store};
 use crate::dolly::net::{self, Listeners};
 
@@ -39,6 +42,8 @@ const DECIDE: Duration = Duration::from_secs(120);
 pub struct Options {
     /// The address to listen on; `0.0.0.0` is all.
     pub bind: Ipv4Addr,
+    /// What this node is called, when a golden node that looks for nodes shall find it.
+    pub announce: Option<String>,
     /// How long to wait for a ring; for ever without.
     pub wait: Option<Duration>,
     /// Waits for another ring after one whose targets are refused here.
@@ -131,7 +136,8 @@ pub fn clone(
         events,
         heard,
     };
-    let (member, slots) = client.wait(callers, deadline, open, report)?;
+    let answerer = client.answerer(report);
+    let (member, slots) = client.wait((callers, answerer), deadline, open, report)?;
     client.run(member, slots, report)
 }
 
@@ -144,10 +150,25 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
+    /// Answers a golden node that looks for nodes.
+    fn answerer(&self, report: &mut dyn Reporter) -> Option<Answerer> {
+        let name = self.options.announce.as_ref()?;
+        let opened = Answerer::open(Program::DollyPlus, name, self.options.bind);
+        match opened {
+            Ok(answerer) => Some(answerer),
+            Err(error) => {
+                report.event(Event::Note(format!(
+                    "a golden node with --nodes will not find this one (UDP port {DISCOVER_PORT}: {error})"
+                )));
+                None
+            }
+        }
+    }
+
     /// Waits until it is a member of a ring whose targets are open here.
     fn wait(
         &self,
-        mut callers: Callers,
+        (mut callers, mut answerer): (Callers, Option<Answerer>),
         deadline: Option<Instant>,
         open: OpenTarget<'_>,
         report: &mut dyn Reporter,
@@ -165,6 +186,9 @@ impl Client<'_> {
                 return Err(PlusError::NoServer(seconds));
             }
             self.heard.try_iter().for_each(|event| report.event(event));
+            if let Some(answerer) = &mut answerer {
+                answerer.look();
+            }
             let called = match callers.look(self.listener, self.options.timing.stall) {
                 None => continue,
                 Some(Ok((up, list, from))) => Ring::called(list)
@@ -186,8 +210,11 @@ impl Client<'_> {
             });
             let mut tell = |event| report.event(event);
             let joined = join::join(up, ring, self.options.timing, &mut tell);
-            let why = match joined.map(|mut member| prepare(&mut member, open).map(|s| (member, s)))
-            {
+            let ready = joined.map(|mut member| {
+                let slots = prepare(&mut member, open, &mut tell);
+                slots.map(|slots| (member, slots))
+            });
+            let why = match ready {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(Unready::Refused(why))) if !self.options.again => {
                     return Err(PlusError::Here(why));
@@ -333,7 +360,11 @@ enum Unready {
 
 /// Opens the targets; in a ring of goldring, tells everybody whether that went well and
 /// waits for the golden node's decision.
-fn prepare(member: &mut Member, open: OpenTarget<'_>) -> Result<Vec<Slot>, Unready> {
+fn prepare(
+    member: &mut Member,
+    open: OpenTarget<'_>,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Vec<Slot>, Unready> {
     let plan = match &member.what {
         What::Old(list) => {
             return old_targets(list.entries.as_slice(), open).map_err(Unready::Refused);
@@ -359,7 +390,14 @@ fn prepare(member: &mut Member, open: OpenTarget<'_>) -> Result<Vec<Slot>, Unrea
     let packet = Kind::Verdicts.packet(verdicts.encode().as_bytes());
     let sent = member.down.send(&packet, &[], &mut patience);
     sent.map_err(|trouble| broken("behind", trouble))?;
-    opened.map_err(Unready::Refused)
+    match opened {
+        // It was asked, and has answered; the others still need it to say farewell.
+        Err(why) if plan.dry => {
+            tell(Event::Note(why));
+            Ok(Vec::new())
+        }
+        opened => opened.map_err(Unready::Refused),
+    }
 }
 
 fn own_targets(plan: &Plan, open: OpenTarget<'_>) -> Result<Vec<Slot>, String> {

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 use goldring_wire::dollyplus::packet::Command;
@@ -19,6 +19,8 @@ use crate::dolly::net::readable;
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a caller may take to say what it wants.
 const HEAR: Duration = Duration::from_secs(3);
+/// What is taken to see how fast that goes, at most, and for how long.
+const PROBE: (u64, Duration) = (256 << 20, Duration::from_secs(10));
 
 /// Understands commands.
 pub(super) trait Answer: Send + Sync {
@@ -28,10 +30,11 @@ pub(super) trait Answer: Send + Sync {
     fn dropped(&self, from: IpAddr, why: &Trouble);
 }
 
-/// An open desk; closes when it is dropped.
+/// An open desk; closes when it is dropped, and then its port is free.
 #[derive(Debug)]
 pub(super) struct Desk {
     stop: Arc<AtomicBool>,
+    clerk: Option<JoinHandle<()>>,
 }
 
 impl Desk {
@@ -62,14 +65,19 @@ impl Desk {
                     .spawn(serve);
             }
         };
-        thread::Builder::new().name("desk".to_owned()).spawn(work)?;
-        Ok(Self { stop })
+        let clerk = thread::Builder::new().name("desk".to_owned()).spawn(work)?;
+        let clerk = Some(clerk);
+        Ok(Self { stop, clerk })
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        if let Some(clerk) = self.clerk.take() {
+            // One that crashed has let go of the port as well.
+            let _ = clerk.join();
+        }
     }
 }
 
@@ -83,7 +91,11 @@ fn serve(mut stream: TcpStream, from: IpAddr, answers: &dyn Answer) {
     }
     match read_command(&mut stream) {
         Ok(command) => {
+            let probe = command == Command::Probe;
             if let Some(answer) = answers.answer(command, from) {
+                if probe && swallow(&mut stream).is_err() {
+                    return;
+                }
                 // Whoever hung up does not want it.
                 let _ = stream.write_all(&answer.encode());
             }
@@ -94,10 +106,25 @@ fn serve(mut stream: TcpStream, from: IpAddr, answers: &dyn Answer) {
     }
 }
 
+/// Takes what comes until its end.
+fn swallow(stream: &mut TcpStream) -> std::io::Result<()> {
+    let (most, limit) = PROBE;
+    let (mut left, start) = (most, Instant::now());
+    let mut bytes = vec![0; 128 << 10];
+    loop {
+        let n = stream.read(&mut bytes)? as u64;
+        left = left.saturating_sub(n);
+        if n == 0 {
+            return Ok(());
+        }
+        if left == 0 || start.elapsed() >= limit {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     #[derive(Debug)]

@@ -14,7 +14,7 @@ use goldring_wire::dollyplus::packet::{Command, Head, Strange};
 use super::Timing;
 use super::bank::Bank;
 use super::chunk::{Chunk, Item, Pool};
-use super::link::{Link, Trouble, ask};
+use super::link::{Link, Trouble, ask, report_back};
 use super::onward::Mode;
 use super::report::Event;
 use super::seat::Seat;
@@ -114,7 +114,8 @@ impl Inward<'_> {
             self.server_is.missed.set(0);
             return Ok(());
         }
-        if self.mode == Mode::Own && !self.is_server_gone(&Command::Ping) {
+        let alive = || ask(self.server, &Command::Ping).is_ok();
+        if self.mode == Mode::Own && !self.is_server_gone(alive) {
             return Ok(());
         }
         let seconds = silent.as_secs();
@@ -288,7 +289,10 @@ impl Inward<'_> {
     /// `None`: nothing is missing here any more.
     fn wait_for_neighbour(&self, trouble: &Trouble) -> Result<Option<Link>, String> {
         let lost = format!("the computer before this one {trouble}");
-        let _ = self.events.send(Event::Orphaned(lost.clone()));
+        let _ = self.events.send(match self.bank.is_behind() {
+            true => Event::SteppedOut,
+            false => Event::Orphaned(lost.clone()),
+        });
         let start = Instant::now();
         loop {
             if let Some(stream) = self.seat.new_neighbour(self.listener) {
@@ -308,12 +312,11 @@ impl Inward<'_> {
                 return Ok(None);
             }
             // It is told that this computer is here and what it wants.
-            let back = Command::Back {
-                name: self.me.to_owned(),
-                wanted: u32::try_from(self.bank.wanted()).unwrap_or(u32::MAX),
-            };
-            let gone = self.mode == Mode::Own && self.is_server_gone(&back);
-            if (gone || start.elapsed() >= self.timing.orphan) && !complete {
+            let gone = self.mode == Mode::Own
+                && self.is_server_gone(|| report_back(self.server, self.me, self.bank).is_ok());
+            // Whoever is left behind is called when the others are through.
+            let forgotten = !self.bank.is_behind() && start.elapsed() >= self.timing.orphan;
+            if (gone || forgotten) && !complete {
                 let why = if gone {
                     let why = format!("{GONE}{}, answers no more", self.server);
                     // The others need not find out one after the other.
@@ -329,11 +332,11 @@ impl Inward<'_> {
     }
 
     /// Asks the golden node now and then; whether it has not answered for a while.
-    fn is_server_gone(&self, question: &Command) -> bool {
+    fn is_server_gone(&self, ask: impl FnOnce() -> bool) -> bool {
         let Presence { asked, missed } = &self.server_is;
         if asked.get().is_none_or(|at| at.elapsed() >= ASK) {
             asked.set(Some(Instant::now()));
-            let answered = ask(self.server, question).is_ok();
+            let answered = ask();
             missed.set(if answered { 0 } else { missed.get() + 1 });
         }
         missed.get() >= MISSED

@@ -15,6 +15,7 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 
+use super::bank::Bank;
 use crate::dolly::net::{keep_alive, must_answer, readable};
 use crate::range::{Range, RangeError, blame};
 
@@ -421,6 +422,19 @@ pub(super) fn addresses_of<S: AsRef<str> + Sync>(hosts: &[S]) -> Vec<IpAddr> {
 pub(super) fn ask(host: &str, command: &Command) -> Result<Option<Command>, Trouble> {
     let stream = connect(host, DOLLY_CONTROL_PORT)?;
     ask_on(stream, command)
+}
+
+/// Tells the golden node that this computer is here and which chunk it wants. When the others
+/// have gone on without it, it lets go of them (`bank`).
+pub(super) fn report_back(server: &str, me: &str, bank: &Bank) -> Result<(), Trouble> {
+    let back = Command::Back {
+        name: me.to_owned(),
+        wanted: u32::try_from(bank.wanted()).unwrap_or(u32::MAX),
+    };
+    if ask(server, &back)? == Some(Command::StepOut) {
+        bank.leave_behind();
+    }
+    Ok(())
 }
 
 fn ask_on(mut stream: TcpStream, command: &Command) -> Result<Option<Command>, Trouble> {

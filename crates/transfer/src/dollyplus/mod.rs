@@ -3,7 +3,8 @@
 //!
 //! Each computer has a thread that takes chunks (from its disk or its neighbour), one
 //! that sends them on (`onward`), one that writes (`store`), and a desk for commands
-//! (`desk`). They meet at the `bank`.
+//! (`desk`). They meet at the `bank`. Beside them the golden node watches how everybody is
+//! doing, and leaves behind who holds the others up (`server/watch`).
 
 mod admission;
 mod bank;
@@ -11,6 +12,7 @@ pub(crate) mod callers;
 mod chunk;
 pub mod client;
 mod desk;
+mod effort;
 mod inward;
 mod join;
 mod link;
@@ -22,6 +24,7 @@ pub mod source;
 mod store;
 
 pub use chunk::Codec;
+pub use effort::Packed;
 pub use report::{Event, Reporter};
 
 use std::time::Duration;

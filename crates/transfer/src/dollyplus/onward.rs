@@ -13,7 +13,7 @@ use goldring_wire::dollyplus::ring::Ring;
 use super::Timing;
 use super::bank::{Bank, Next};
 use super::chunk::{Chunk, Item, Payload};
-use super::link::{Link, Patience, Trouble, ask, at_most};
+use super::link::{Link, Patience, Trouble, ask, at_most, report_back};
 use super::report::Event;
 
 /// Between a neighbour's word that it listens again and the connection to it, for old
@@ -72,6 +72,9 @@ impl Onward<'_> {
             self.link = None;
         }
         loop {
+            if self.is_left_behind() {
+                self.go_alone();
+            }
             match self.bank.next_to_send() {
                 Next::Items(first, items) => {
                     looked = Instant::now();
@@ -84,6 +87,7 @@ impl Onward<'_> {
                             self.give_up(&trouble);
                             break;
                         }
+                        Err(_) if self.is_left_behind() => {}
                         // Nobody is left who could hear it.
                         Err(_) if self.calls >= CALLS => self.bank.sent(1),
                         Err(trouble) => self.replace(&trouble),
@@ -183,7 +187,7 @@ impl Onward<'_> {
         say: impl FnOnce(&mut Link, Patience<'_>) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let host = self.ring.host(self.next).to_owned();
-        let mut patience = patience(host, self.mode, self.bank);
+        let mut patience = patience(host, (self.mode, self.next != 0), self.bank);
         match &mut self.link {
             Some(link) => say(link, &mut patience),
             None => Err(Trouble::End),
@@ -231,6 +235,14 @@ impl Onward<'_> {
             self.call_server();
             return;
         }
+        if self.mode == Mode::Own && self.ring.own() != 0 {
+            // It may be this computer that was frozen for a while. A golden node that does
+            // not answer does not know better.
+            let _ = report_back(self.ring.server(), self.ring.name(), self.bank);
+            if self.is_left_behind() {
+                return;
+            }
+        }
         self.missed = 0;
         self.leave_out(self.next, &trouble.to_string());
         loop {
@@ -244,6 +256,24 @@ impl Onward<'_> {
                 Err(trouble) => self.leave_out(self.next, &trouble.to_string()),
             }
         }
+    }
+
+    /// The others go on without this computer, and it still has a neighbour.
+    fn is_left_behind(&self) -> bool {
+        self.next != 0 && self.bank.is_behind()
+    }
+
+    /// Nobody is fed from here any more; only the golden node still has to hear of it.
+    fn go_alone(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.shut();
+        }
+        for place in self.ring.members() {
+            if place != self.ring.own() {
+                self.ring.mark(place, ABSENT);
+            }
+        }
+        self.call_server();
     }
 
     fn leave_out(&mut self, place: usize, why: &str) {
@@ -334,14 +364,21 @@ impl Onward<'_> {
     }
 }
 
-/// Waits for a neighbour that takes nothing as long as it says that it is alive: it
+/// Waits for a neighbour that takes nothing (data, if this computer feeds it) as long as it says that it is alive: it
 /// waits for its own disk or neighbour then.
-fn patience(host: String, mode: Mode, bank: &Bank) -> impl FnMut(Duration) -> Result<(), Trouble> {
+fn patience(
+    host: String,
+    (mode, feeds): (Mode, bool),
+    bank: &Bank,
+) -> impl FnMut(Duration) -> Result<(), Trouble> {
     let mut old = at_most(OLD_SILENCE, "taken data");
     let mut asked = Duration::ZERO;
     move |silent| {
         if bank.is_stopped() {
             return Err(Trouble::Stopped);
+        }
+        if feeds && bank.is_behind() {
+            return Err(Trouble::End);
         }
         if mode == Mode::Old {
             return old(silent);

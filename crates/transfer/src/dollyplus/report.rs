@@ -62,6 +62,16 @@ pub enum Event {
     },
     /// A client's neighbour is gone; it waits for another one.
     Orphaned(String),
+    /// Golden node: the others cannot wait for this client. Why, in a sentence behind its
+    /// name; it gets the rest at the end.
+    LeftBehind {
+        /// Who.
+        name: String,
+        /// What is slow, and how slow.
+        slow: Slow,
+    },
+    /// Client: the others go on without this computer.
+    SteppedOut,
     /// Another computer took a neighbour's place and goes on at this chunk.
     Resumed(String, u64),
     /// Everything is stored here; the others are waited for.
@@ -72,6 +82,44 @@ pub enum Event {
     Late(Vec<String>, Duration),
     /// Anything else worth a line.
     Note(String),
+}
+
+/// What of a computer holds a ring up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slow {
+    /// Which part of it.
+    pub part: SlowPart,
+    /// What everybody got because of it, in bytes in a second.
+    pub rate: u64,
+    /// What the others could take.
+    pub others: u64,
+}
+
+/// The part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowPart {
+    /// Its target.
+    Disk,
+    /// What it receives.
+    Receives,
+    /// What it sends on.
+    Sends,
+}
+
+impl fmt::Display for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = match self.part {
+            SlowPart::Disk => "its disk takes",
+            SlowPart::Receives => "its network takes",
+            SlowPart::Sends => "its network sends on",
+        };
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let (rate, others) = (megabytes(self.rate), megabytes(self.others));
+        write!(
+            f,
+            "{part} {rate:.1} MB/s, the others could have {others:.1}"
+        )
+    }
 }
 
 impl fmt::Display for Event {
@@ -120,6 +168,13 @@ impl fmt::Display for Event {
             },
             Self::Lost { name, by, why } => write!(f, "{name} is left out by {by}: {name} {why}"),
             Self::Orphaned(why) => write!(f, "{why}; waiting for another neighbour"),
+            Self::LeftBehind { name, slow } => write!(
+                f,
+                "{name} is left behind: {slow}; it gets the rest when they are through"
+            ),
+            Self::SteppedOut => f.write_str(
+                "the others go on without this computer; it gets the rest when they are through",
+            ),
             Self::Resumed(name, at) => write!(f, "{name} goes on at chunk {at}"),
             Self::Stored => f.write_str("done here, waiting for the others"),
             Self::Verdict(name, verdict) => match verdict {

@@ -30,6 +30,8 @@ struct Inner {
     waits: bool,
     /// Who has announced itself as the new neighbour.
     expected: Option<IpAddr>,
+    /// It has to let go of the neighbour that data comes from.
+    cut: bool,
     /// Addresses of the members before it; empty while nobody may call.
     members: Vec<IpAddr>,
     /// The chunk that is wanted next, as an old neighbour counts.
@@ -95,6 +97,7 @@ impl Seat {
         {
             let mut inner = self.lock();
             inner.upstream = None;
+            inner.cut = false;
             inner.waits = true;
             self.moved.notify_all();
         }
@@ -156,9 +159,38 @@ impl Seat {
         Some(Command::Wanted(inner.wanted))
     }
 
-    /// Somebody calls: the reading thread has to stop waiting for room, too.
+    /// Somebody calls, or nobody is to feed this computer for a while: the reading thread
+    /// has to stop waiting for room, too.
     pub(super) fn is_called(&self) -> bool {
-        self.lock().expected.is_some()
+        let inner = self.lock();
+        inner.expected.is_some() || inner.cut
+    }
+
+    /// The others cannot wait for this computer: it lets go of them.
+    fn step_out(&self, from: IpAddr) -> Option<Command> {
+        let mut inner = self.lock();
+        let bank = inner.bank.clone().filter(|_| inner.members.contains(&from));
+        let Some(bank) = bank else {
+            drop(inner);
+            let why = "wants this computer to leave the ring, and is no member of it".to_owned();
+            self.tell(Event::Dropped {
+                peer: from.to_string(),
+                why,
+            });
+            return None;
+        };
+        bank.leave_behind();
+        inner.cut = true;
+        if let Some(upstream) = inner.upstream.take() {
+            // It may be gone, which is as good.
+            let _ = upstream.shutdown(std::net::Shutdown::Both);
+        }
+        drop(inner);
+        Some(Command::Status(self.status().encode()))
+    }
+
+    fn is_member(&self, from: IpAddr) -> bool {
+        self.lock().members.contains(&from)
     }
 
     fn status(&self) -> Status {
@@ -174,9 +206,14 @@ impl Seat {
                 }
             }
         };
+        let pace = match state {
+            Doing::Busy { .. } => inner.bank.as_ref().map(|bank| bank.pace()),
+            _ => None,
+        };
         Status {
             abilities: self.abilities,
             state,
+            pace,
         }
     }
 }
@@ -186,6 +223,8 @@ impl Answer for Seat {
         match command {
             Command::Ping => Some(Command::Status(self.status().encode())),
             Command::Reconnect => self.reconnect(from),
+            Command::StepOut => self.step_out(from),
+            Command::Probe if self.is_member(from) => Some(Command::Status(self.status().encode())),
             _ => None,
         }
     }
@@ -195,5 +234,35 @@ impl Answer for Seat {
             peer: from.to_string(),
             why: why.to_string(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use goldring_wire::dollyplus::window::Limits;
+
+    use super::*;
+
+    #[test]
+    fn only_a_member_can_send_a_computer_out_of_the_ring() {
+        let (events, heard) = mpsc::channel();
+        let seat = Seat::new(Abilities::default(), events);
+        let bank = Arc::new(Bank::new(Limits::OWN, true, 0));
+        let [golden, stranger] = [1, 9].map(|last| IpAddr::from([10, 0, 0, last]));
+        assert!(seat.answer(Command::StepOut, golden).is_none(), "no ring");
+        seat.take(&bank);
+        seat.allow(vec![golden]);
+        for command in [Command::StepOut, Command::Probe] {
+            assert!(seat.answer(command, stranger).is_none());
+        }
+        assert!(!bank.is_behind() && !seat.is_called());
+        let dropped = |event: &Event| matches!(event, Event::Dropped { .. });
+        assert_eq!(heard.try_iter().filter(dropped).count(), 2);
+        assert!(seat.answer(Command::Probe, golden).is_some());
+        assert!(!bank.is_behind());
+        assert!(seat.answer(Command::StepOut, golden).is_some());
+        assert!(bank.is_behind() && seat.is_called());
     }
 }

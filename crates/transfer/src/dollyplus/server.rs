@@ -13,6 +13,7 @@ use goldring_wire::dollyplus::status::{Abilities, State};
 
 use super::chunk::{Codec, Pool};
 use super::desk::{Answer, Desk};
+use super::effort::Packed;
 use super::report::{Event, Reporter};
 use super::source::InFile;
 use super::{PlusError, Timing, ping};
@@ -21,12 +22,19 @@ use crate::dolly::net::{self, Listeners};
 mod build;
 mod counter;
 mod round;
+mod watch;
 
 use counter::Counter;
 use round::Round;
 
 /// Between two looks for clients that do not answer yet.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long those that looked at their targets may take to wait again, and how often that is
+/// looked at.
+const LET_GO: Duration = Duration::from_secs(5);
+const GLANCE: Duration = Duration::from_millis(100);
+/// How long one that was left behind may take to say that it is there.
+const CATCH_UP: Duration = Duration::from_secs(30);
 /// Once one that was late is back, others may be as well.
 const GATHER: Duration = Duration::from_secs(5);
 
@@ -47,6 +55,9 @@ pub struct Options {
     pub wait: Duration,
     /// How long to wait, at the end, for those that were left out.
     pub late: Duration,
+    /// A client is left behind, and gets the rest at the end, when the others could do so
+    /// many times more than it lets them; without, everybody waits.
+    pub leave_behind: Option<f64>,
     /// Builds the ring, checks all targets, writes nothing.
     pub dry: bool,
 }
@@ -76,7 +87,7 @@ impl Fate {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Every client that was asked for, in the order of the list.
     pub fates: Vec<(String, Fate)>,
@@ -86,6 +97,10 @@ pub struct Summary {
     pub elapsed: Duration,
     /// The time that reading took, and the time that the ring could not take more.
     pub reading: Duration,
+    /// What packing has done in the first round.
+    pub packed: Packed,
+    /// Nothing was to be written.
+    pub dry: bool,
 }
 
 /// Sends `files` to `clients`.
@@ -141,16 +156,30 @@ enum Start<'a> {
 
 impl Server<'_> {
     fn run(&self, clients: &[String], report: &mut dyn Reporter) -> Result<Summary, PlusError> {
-        let present = self.gather(clients, self.options.wait, report);
-        if present.is_empty() {
+        let mut present = self.gather(clients, self.options.wait, report);
+        let mut old = BTreeMap::new();
+        if self.options.dry {
+            // It writes as soon as it has joined.
+            for (name, _) in present.extract_if(.., |(_, abilities)| !abilities.own) {
+                let why = "an old dolly+ cannot be asked; look at its screen".to_owned();
+                old.insert(name, Fate::Failed(why));
+            }
+        }
+        if present.is_empty() && old.is_empty() {
             let seconds = self.options.wait.as_secs();
             return Err(PlusError::Ring(format!(
                 "no client has answered in {seconds} s; start goldring dollyC on them, or look at the names in the list"
             )));
         }
-        let round = self.round(&Start::Ring(&present), report)?;
-        let mut fates: BTreeMap<String, Fate> = round.fates.iter().cloned().collect();
-        if !self.options.dry {
+        let round = match present.is_empty() {
+            true => Round::default(),
+            false => self.round(&Start::Ring(&present), report)?,
+        };
+        let mut fates: BTreeMap<String, Fate> = round.fates.iter().cloned().chain(old).collect();
+        if self.options.dry {
+            let_go(&present);
+        } else {
+            self.catch_up(&round, &mut fates, report);
             self.late(&round, &mut fates, clients, report)?;
         }
         let absent = || Fate::Failed("it has not answered".to_owned());
@@ -163,6 +192,8 @@ impl Server<'_> {
             bytes: round.bytes,
             elapsed: round.elapsed,
             reading: round.reading,
+            packed: round.packed,
+            dry: self.options.dry,
         })
     }
 
@@ -208,6 +239,21 @@ impl Server<'_> {
         round::run(self, closed, report)
     }
 
+    /// Those that the others could not wait for get the rest, one after the other.
+    fn catch_up(
+        &self,
+        first: &Round,
+        fates: &mut BTreeMap<String, Fate>,
+        report: &mut dyn Reporter,
+    ) {
+        for name in first.behind.iter().filter(|_| first.digest.is_some()) {
+            let deadline = Instant::now() + CATCH_UP;
+            while Instant::now() < deadline && !self.resume(name, first, fates, report) {
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
     /// Those that were left out come back: as if nothing had happened, because a cable
     /// was plugged in again, or from the beginning, because they were started again.
     fn late(
@@ -236,7 +282,9 @@ impl Server<'_> {
                 match state {
                     State::Waiting => waiting.push(name.clone()),
                     _ if !abilities.own || first.digest.is_none() => {}
-                    _ => self.resume(name, first, fates, report),
+                    _ => {
+                        self.resume(name, first, fates, report);
+                    }
                 }
             }
             if !waiting.is_empty() {
@@ -249,16 +297,16 @@ impl Server<'_> {
         }
     }
 
-    /// A client that still has what came: it gets the rest.
+    /// A client that still has what came, and says so: it gets the rest. Whether it does.
     fn resume(
         &self,
         name: &String,
         first: &Round,
         fates: &mut BTreeMap<String, Fate>,
         report: &mut dyn Reporter,
-    ) {
+    ) -> bool {
         if !self.counter.is_back(name) {
-            return;
+            return false;
         }
         let result = self.round(&Start::Rest(name), report);
         let fate = match result {
@@ -266,6 +314,7 @@ impl Server<'_> {
             Err(error) => Fate::Failed(error.to_string()),
         };
         fates.insert(name.clone(), fate);
+        true
     }
 
     /// Clients that start from the beginning get a ring of their own.
@@ -316,6 +365,22 @@ fn late_fate(round: &Round, name: &String, first: &Round) -> Fate {
         ),
         Some((_, Verdict::Failed(why))) => Fate::Failed(why.clone()),
         _ => Fate::Failed("it was lost once more".to_owned()),
+    }
+}
+
+/// After a dry run: until all wait for the next ring, so that it can follow at once.
+fn let_go(present: &Present) {
+    let deadline = Instant::now() + LET_GO;
+    let names: Vec<&String> = present.iter().map(|(name, _)| name).collect();
+    let waits = |(_, (state, _)): &(&String, (State, Abilities))| *state == State::Waiting;
+    while ask_all(&names)
+        .iter()
+        .filter(|answer| waits(answer))
+        .count()
+        < names.len()
+        && Instant::now() < deadline
+    {
+        thread::sleep(GLANCE);
     }
 }
 

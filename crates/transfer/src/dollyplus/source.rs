@@ -9,6 +9,7 @@ use goldring_wire::dollyplus::own::{self, Encoding};
 
 use super::bank::Bank;
 use super::chunk::{Chunk, Codec, Digest, Item, Packer, Pool};
+use super::effort::Packed;
 use super::onward::Mode;
 use crate::range::{self, TRIES};
 
@@ -72,8 +73,8 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Does it, and gives the digest of what was read.
-    pub(super) fn run(&self, files: &[InFile]) -> Result<Digest, Stop> {
+    /// Does it, and gives the digest of what was read, and what packing has done.
+    pub(super) fn run(&self, files: &[InFile]) -> Result<(Digest, Packed), Stop> {
         let mut packer = Packer::new(self.codec, Arc::clone(self.pool));
         let mut sequence = 0;
         for (number, file) in files.iter().enumerate() {
@@ -86,7 +87,7 @@ impl Reading<'_> {
             sequence += offset / self.size() as u64;
             self.file(&mut packer, (number, file), offset, &mut sequence)?;
         }
-        Ok(packer.digest().clone())
+        Ok((packer.digest().clone(), packer.packed()))
     }
 
     fn size(&self) -> usize {
@@ -184,7 +185,10 @@ impl Reading<'_> {
         about.length = u32::try_from(length).unwrap_or(u32::MAX);
         about.last = length < self.size();
         let chunk = match self.mode {
-            Mode::Own => packer.pack(about, data, self.bank.level().unsent),
+            Mode::Own => {
+                packer.look(self.bank.pace());
+                packer.pack(about, data, self.bank.level().unsent)
+            }
             Mode::Old => {
                 about.payload = about.length;
                 let in_file = about.offset / self.size() as u64;

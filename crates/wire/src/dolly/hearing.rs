@@ -156,7 +156,13 @@ impl Hearing {
             Ok(Command::Ping) => {
                 let abilities = self.plus.unwrap_or_default();
                 let state = status::State::Waiting;
-                let text = Status { abilities, state }.encode();
+                let pace = None;
+                let text = Status {
+                    abilities,
+                    state,
+                    pace,
+                }
+                .encode();
                 Ok(Some(Command::Status(text).encode()))
             }
             _ => Err(NotConfig::Garbage),

@@ -24,6 +24,11 @@ pub struct Place {
 }
 
 impl Own {
+    /// What it is called first of all; nothing when it has no name.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
     /// Every name and address as text.
     pub fn all(&self) -> impl Iterator<Item = String> {
         let addresses = self.addresses.iter().map(Ipv4Addr::to_string);

@@ -118,33 +118,32 @@ impl Draft {
                 self.count = Some((line, usize::try_from(count).unwrap_or(HOSTS_MAX)));
                 Ok(())
             }
-            [
-                word @ ("segsize" | "add" | "add2" | "fanout" | "hyphennormal" | "dummy"),
-                ..,
-            ] => fault(
-                line,
-                format!("{word} belongs to dolly; dolly+ has nothing like it, remove the line"),
-            ),
-            _ if raw.contains('>') => fault(
-                line,
-                match self.announced {
-                    Some((at, n)) => format!(
-                        "line {at} says iofiles {n}, and this is one more; write iofiles {}",
-                        n + 1
-                    ),
-                    None => "a file line needs a line iofiles N above it".to_owned(),
-                },
-            ),
-            [word, ..] => fault(
-                line,
-                format!(
-                    "{:?} is not understood; dolly+ has iofiles N, infile PATH, outfile PATH, server NAME, \
-                     firstclient NAME, lastclient NAME, clients N, endconfig",
-                    cut(word)
-                ),
-            ),
             [] => Ok(()),
+            [word, ..] => self.stranger(line, raw, word),
         }
+    }
+
+    /// A line that has no place here, and what to do about it.
+    fn stranger(&self, line: usize, raw: &str, word: &str) -> Result<()> {
+        const OF_DOLLY: [&str; 6] = ["segsize", "add", "add2", "fanout", "hyphennormal", "dummy"];
+        let complaint = if OF_DOLLY.contains(&word) {
+            format!("{word} belongs to dolly; dolly+ has nothing like it, remove the line")
+        } else if raw.contains('>') {
+            match self.announced {
+                Some((at, n)) => format!(
+                    "line {at} says iofiles {n}, and this is one more; write iofiles {}",
+                    n + 1
+                ),
+                None => "a file line needs a line iofiles N above it".to_owned(),
+            }
+        } else {
+            format!(
+                "{:?} is not understood; dolly+ has iofiles N, infile PATH, outfile PATH, server NAME, \
+                 firstclient NAME, lastclient NAME, clients N, endconfig",
+                cut(word)
+            )
+        };
+        fault(line, complaint)
     }
 
     fn infile(&mut self, line: usize, path: &str, cook: bool) -> Result<()> {

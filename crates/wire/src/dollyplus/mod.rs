@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`config`] | the operator's file |
 //! | [`cook`] | what `>>` makes of a file, by its ending |
+//! | [`pace`] | who holds a ring up |
 //! | [`packet`] | every packet of 0.93, to the byte |
 //! | [`ring`] | who is next, who was passed over |
 //! | [`window`] | which chunks a computer takes, keeps and gives away |
@@ -20,6 +21,7 @@
 pub mod config;
 pub mod cook;
 pub mod own;
+pub mod pace;
 pub mod packet;
 pub mod ring;
 pub mod status;

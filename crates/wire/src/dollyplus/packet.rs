@@ -335,11 +335,19 @@ pub enum Command {
         /// The chunk.
         wanted: u32,
     },
+    /// 0x4702, goldring: everything that follows on this connection is only to be taken,
+    /// to see how fast that goes; its end is answered with a status.
+    Probe,
+    /// 0x4703, goldring: the others cannot wait for this client; it lets go of its
+    /// neighbours, keeps what it has, and gets the rest at the end.
+    StepOut,
 }
 
 /// What 0.93 sends as the operand of a ping has four bytes.
 const NOTHING: [u8; 4] = [0; 4];
 const BACK: u16 = 0x4701;
+const PROBE: u16 = 0x4702;
+const STEP_OUT: u16 = 0x4703;
 
 impl Command {
     /// Understands an operand.
@@ -368,6 +376,8 @@ impl Command {
                 wanted: sequence(operand)?,
                 name: printable(&operand[4..]),
             }),
+            PROBE => Ok(Self::Probe),
+            STEP_OUT => Ok(Self::StepOut),
             other => Err(Strange::Command(other)),
         }
     }
@@ -388,6 +398,8 @@ impl Command {
                 operand.extend_from_slice(name.as_bytes());
                 (BACK, operand)
             }
+            Self::Probe => (PROBE, Vec::new()),
+            Self::StepOut => (STEP_OUT, Vec::new()),
         };
         let operand = &operand[..operand.len().min(OPERAND_MAX)];
         let bytes = u16::try_from(operand.len()).unwrap_or(u16::MAX);

@@ -2,6 +2,7 @@
 //! old sentence: what the client can do, and how far it is.
 
 use super::own::VERSION;
+use super::pace::Pace;
 
 /// What 0.93 answers while it waits for a ring.
 pub const WAITING: &str = "I am ready to connect.[0-0-0] (-1--1)";
@@ -39,6 +40,8 @@ pub struct Status {
     pub abilities: Abilities,
     /// What it is doing; of an old one only whether it waits is known.
     pub state: State,
+    /// How its threads have spent their time, while it is a member of a ring of goldring.
+    pub pace: Option<Pace>,
 }
 
 impl Status {
@@ -56,6 +59,10 @@ impl Status {
         if self.abilities.zstd {
             text.push_str(" zstd");
         }
+        if let Some(pace) = self.pace {
+            text.push(' ');
+            text.push_str(&pace.word());
+        }
         text
     }
 
@@ -70,6 +77,7 @@ impl Status {
             match word.split_once('=') {
                 Some(("in", value)) => received = value.parse().unwrap_or(0),
                 Some(("out", value)) => stored = value.parse().unwrap_or(0),
+                Some(("t", value)) => status.pace = Pace::of_word(value),
                 _ if word == own => status.abilities.own = true,
                 _ if word == "zstd" => status.abilities.zstd = true,
                 _ if word == "done" => done = true,
@@ -115,7 +123,17 @@ mod tests {
                 stored: u64::MAX,
             },
         ] {
-            let status = Status { abilities, state };
+            let pace = (state != State::Waiting).then_some(Pace {
+                up: u32::MAX,
+                full: 1,
+                idle: u32::MAX,
+                dry: u32::MAX,
+            });
+            let status = Status {
+                abilities,
+                state,
+                pace,
+            };
             let text = status.encode();
             assert_eq!(Status::decode(&text), status, "{text}");
             assert!(text.len() <= super::super::packet::OPERAND_MAX, "{text}");
@@ -123,7 +141,8 @@ mod tests {
         assert!(
             Status {
                 abilities,
-                state: State::Waiting
+                state: State::Waiting,
+                pace: None,
             }
             .encode()
             .starts_with(WAITING)
@@ -135,5 +154,8 @@ mod tests {
                 zstd: true
             }
         );
+        for odd in ["t=", "t=1/2/3", "t=1/2/3/x", "t=-1/2/3/4"] {
+            assert_eq!(Status::decode(odd).pace, None, "{odd}");
+        }
     }
 }

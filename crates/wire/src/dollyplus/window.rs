@@ -141,12 +141,6 @@ impl Window {
         self.settle();
     }
 
-    /// Nobody is behind this computer any more.
-    pub fn is_last(&mut self) {
-        self.has_next = false;
-        self.settle();
-    }
-
     /// A new neighbour wants to go on at `chunk`.
     ///
     /// # Errors

@@ -142,8 +142,13 @@ fn a_node_that_waits_for_dolly_answers_dping() {
         let Ok(Command::Status(text)) = Command::decode(7, &answer[8..]) else {
             panic!();
         };
-        let state = State::Waiting;
-        assert_eq!(Status::decode(&text), Status { abilities, state });
+        let (state, pace) = (State::Waiting, None);
+        let status = Status {
+            abilities,
+            state,
+            pace,
+        };
+        assert_eq!(Status::decode(&text), status);
     }
     // One that has not learnt it takes it for garbage, and so is any other command.
     assert!(

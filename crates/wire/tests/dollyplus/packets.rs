@@ -88,6 +88,8 @@ fn data_and_commands_of_captures() {
         ("434d4e44 00040001 00000000", Command::Reconnect),
         ("434d4e44 00040002 00000010", Command::Wanted(16)),
         ("434d4e44 00040006 00000003", Command::Ping),
+        ("434d4e44 00004702", Command::Probe),
+        ("434d4e44 00004703", Command::StepOut),
         (
             "434d4e44 00250007 4920616d 20726561 64792074 6f20636f 6e6e6563 742e5b30 2d302d30 5d20282d 312d2d31 29",
             Command::Status(goldring_wire::dollyplus::status::WAITING.to_owned()),

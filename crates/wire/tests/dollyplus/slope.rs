@@ -38,14 +38,10 @@ fn run(clients: usize, chunks: u64, times: &Times, dead: Option<usize>) -> u64 {
             dead = None;
             ring.remove(place);
             ring[place - 1].sending = None;
-            match ring
-                .get(place)
-                .map(|next| next.window.wanted() + next.arrived.len() as u64)
+            let next = ring.get(place);
+            if let Some(wanted) = next.map(|next| next.window.wanted() + next.arrived.len() as u64)
             {
-                Some(wanted) => {
-                    ring[place - 1].window.rewind(wanted).unwrap();
-                }
-                None => ring[place - 1].window.is_last(),
+                ring[place - 1].window.rewind(wanted).unwrap();
             }
         }
         step(&mut ring, now, chunks, times, &mut read);
@@ -92,6 +88,10 @@ fn step(ring: &mut [Computer], now: u64, chunks: u64, times: &Times, read: &mut 
             // Two chunks fit into the sockets in between.
             let taken = last || ring[place + 1].arrived.len() < 2;
             let computer = &mut ring[place];
+            // The last one has nobody to send to: what came is as good as sent.
+            while last && computer.window.to_send().is_some() {
+                computer.window.sent();
+            }
             if computer.sending.is_none() && taken && !last && computer.window.to_send().is_some() {
                 computer.sending = Some(now + times.link);
                 moved = true;

@@ -29,11 +29,10 @@ fn a_neighbour_can_go_back_as_far_as_was_kept() {
 
 #[test]
 fn the_last_one_waits_for_its_disk_only() {
-    let mut window = Window::new(Limits::OWN, true, true);
+    let mut window = Window::new(Limits::OWN, false, true);
     for _ in 0..5 {
         window.take();
     }
-    window.is_last();
     assert_eq!(window.to_send(), None);
     for _ in 0..Limits::OWN.unwritten {
         if window.has_room() {

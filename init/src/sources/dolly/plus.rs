@@ -40,6 +40,7 @@ pub(super) fn join(part: &mut Part, options: &Options, ending: Ending) -> Result
     };
     let options = client::Options {
         bind: options.bind,
+        announce: None,
         wait: Some(REGROUP),
         again: false,
         timing: Timing {
@@ -60,6 +61,9 @@ pub(super) fn join(part: &mut Part, options: &Options, ending: Ending) -> Result
     let mut open = |wanted: Wanted<'_>| {
         if wanted.cook != Cook::PLAIN {
             return Err(super::not_as_it_is(">>"));
+        }
+        if wanted.dry {
+            return Err("it waits for its stage 2, and a dry run brings none".to_owned());
         }
         part.open_ramdisk(&server.borrow(), wanted.output)
     };

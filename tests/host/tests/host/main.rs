@@ -2,6 +2,7 @@
 
 mod dhcp;
 mod discovery;
+mod dry;
 mod faults;
 mod forms;
 mod garbage;
@@ -12,6 +13,7 @@ mod over;
 mod peers;
 mod plus;
 mod plus_faults;
+mod plus_slow;
 mod rings;
 mod suse;
 mod table;
@@ -63,11 +65,13 @@ fn main() {
         (forms::STORIES, &reason),
         (suse::STORIES, &reason),
         (discovery::STORIES, &reason),
+        (dry::STORIES, &reason),
         (peers::STORIES, &reason),
         (over::STORIES, &reason),
         (manual::STORIES, &reason),
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),
+        (plus_slow::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),

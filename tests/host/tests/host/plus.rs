@@ -26,6 +26,9 @@ pub(crate) const STORIES: &[Story] = &[
         refused,
     ),
     ("dolly_plus_onto_disks", disks),
+    ("dolly_plus_of_named_nodes_needs_no_file", named),
+    ("dolly_plus_finds_its_nodes", found),
+    ("dolly_plus_packs_harder_when_it_has_time", packs),
     ("dping_says_what_a_client_does", dping),
     ("dolly_plus_events_for_programs", json),
 ];
@@ -259,7 +262,12 @@ fn dry(goldring: &Path) -> Result<()> {
         said.contains("n3               FAILED: ") && said.contains("too few"),
         "{said}"
     );
-    all_good(&mut programs[1..3])?;
+    for node in &programs[1..3] {
+        node.expect(
+            "that was a dry run, nothing is written; waiting again",
+            LONG,
+        )?;
+    }
     for computer in 1..=2 {
         let content = fs::read_to_string(ring.home(computer).join("out"))?;
         ensure!(content == "what was there", "{content}");
@@ -311,12 +319,109 @@ fn disks(goldring: &Path) -> Result<()> {
     Ok(())
 }
 
+const WORDS: [&str; 6] = ["dollyS", "-v", "--in", "in", "--out", "out"];
+
+/// The golden node without a configuration.
+fn golden(ring: &Ring, goldring: &Path, more: &[&str]) -> Result<Program> {
+    let goldring = goldring.to_string_lossy();
+    let words = [&[&*goldring], &WORDS[..], more].concat();
+    Program::start(&ring.net, 0, &ring.home(0), &words)
+}
+
+fn named(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 3, 1_000_100)?;
+    let mut programs = Vec::new();
+    for computer in 1..=3 {
+        programs.push(ring.start_plus(computer, &[])?);
+    }
+    for program in &programs {
+        program.expect("waiting for the golden node", LONG)?;
+    }
+    // In the order that is given, by names or addresses.
+    programs.push(golden(&ring, goldring, &["n3", "10.77.0.11", "n2"])?);
+    ring.succeeds(&mut programs)?;
+    let said = programs[3].said();
+    ensure!(said.contains("n3 is the next adjacent host"), "{said}");
+    let table: &[(&[&str], i32, &str)] = &[
+        (&[], 2, "--in and --out need the nodes"),
+        (&["n1", "n1"], 2, "n1 is in the list twice"),
+        (&["n1", "--nodes", "2"], 2, "cannot be used with"),
+        (&["-f", "dolly.cfg"], 2, "cannot be used with"),
+        (
+            &["--nodes", "2", "-a", "2"],
+            1,
+            "only 0 of 2 nodes are there after 2 s",
+        ),
+    ];
+    for (words, code, sentence) in table {
+        let mut program = golden(&ring, goldring, words)?;
+        program.ends_with(*code, LONG)?;
+        let said = program.said();
+        ensure!(said.contains(sentence), "{words:?}: {said}");
+    }
+    Ok(())
+}
+
+fn found(goldring: &Path) -> Result<()> {
+    let ring = Ring::new(goldring, 4, 1_000_100)?;
+    let early = golden(&ring, goldring, &["--nodes", "4"])?;
+    early.expect("found 0 of 4 nodes", LONG)?;
+    // One that waits for dolly is as good.
+    let mut programs = vec![ring.start_plus(4, &[])?, ring.start(2, &[])?];
+    early.expect("found 2 of 4 nodes: 10.77.0.12 (n2), 10.77.0.14 (n4)", LONG)?;
+    programs.push(ring.start_plus(1, &["--bind", "10.77.0.11"])?);
+    programs.push(ring.start_plus(3, &[])?);
+    programs.push(early);
+    ring.succeeds(&mut programs)?;
+    let said = programs[4].said();
+    ensure!(said.contains("4 of 4 clones are complete"), "{said}");
+    Ok(())
+}
+
+fn packs(goldring: &Path) -> Result<()> {
+    const SIZE: usize = 64 * MIB;
+    let ring = Ring::new(goldring, 2, 0)?;
+    // Lines that are alike, and not the same.
+    let mut text = String::new();
+    let mut number = 1_u64;
+    while text.len() < SIZE {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(9);
+        let (user, group) = (number >> 40, number >> 52);
+        text.push_str(&format!(
+            "user{user:x}:x:{group}:100:/home/user{user:x}:/bin/sh\n"
+        ));
+    }
+    fs::write(ring.home(0).join("in"), &text)?;
+    for computer in 0..=2 {
+        ring.net.slow(computer, "20mbit")?;
+    }
+    ring.configure_plus(&["in > out"])?;
+    let mut programs = ring.start_all_plus(&[])?;
+    all_good(&mut programs)?;
+    compare_text(&ring, &text)?;
+    let said = programs[0].said();
+    let line = said.lines().find(|line| line.contains("zstd: "));
+    let line = line.unwrap_or_default();
+    eprintln!("{line}");
+    ensure!(line.contains(" 3: ") || line.contains(" 6: "), "{said}");
+    Ok(())
+}
+
+fn compare_text(ring: &Ring, text: &str) -> Result<()> {
+    for computer in 1..=2 {
+        let copy = fs::read(ring.home(computer).join("out"))?;
+        ensure!(copy == text.as_bytes(), "the copy of n{computer} differs");
+    }
+    Ok(())
+}
+
 fn dping(goldring: &Path) -> Result<()> {
     let ring = Ring::new(goldring, 2, 1000)?;
     let client = ring.start_plus(1, &[])?;
     client.expect("waiting for the golden node", LONG)?;
     let _old = ring.start_old_plus(2)?;
-    std::thread::sleep(std::time::Duration::from_millis(500));
     let namespace = ring.net.namespace(0);
     let ask = |hosts: &[&str]| -> Result<(bool, String)> {
         let output = Command::new("ip")
@@ -331,6 +436,11 @@ fn dping(goldring: &Path) -> Result<()> {
             String::from_utf8_lossy(&said).into_owned(),
         ))
     };
+    // The old one does not say when it listens.
+    let start = std::time::Instant::now();
+    while !ask(&["n2"])?.0 && start.elapsed() < LONG {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
     let (good, said) = ask(&["-h", "n1", "n2"])?;
     ensure!(good, "{said}");
     ensure!(

@@ -20,6 +20,10 @@ pub(crate) const STORIES: &[Story] = &[
     ("dolly_plus_a_frozen_computer", frozen),
     ("dolly_plus_a_pulled_cable", unplugged),
     ("dolly_plus_a_thawed_computer_gets_the_rest", thawed),
+    (
+        "dolly_plus_a_thawed_computer_disturbs_nobody",
+        thawed_among_many,
+    ),
     ("dolly_plus_a_computer_that_is_started_again", restarted),
     ("dolly_plus_the_only_client_is_started_again", only_one),
     ("dolly_plus_the_input_becomes_shorter", shorter),
@@ -118,6 +122,18 @@ fn thawed(goldring: &Path) -> Result<()> {
         .rfind(|line| line.contains("n2 goes on at chunk"));
     let chunk = resumed.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
     ensure!(chunk.is_some_and(|chunk| chunk > 3), "{said}");
+    Ok(())
+}
+
+/// It still has something for those behind it, who have long gone on without it.
+fn thawed_among_many(goldring: &Path) -> Result<()> {
+    let (ring, mut programs) = moving(goldring, 5, &["--late", "60"])?;
+    programs[2].signal(Signal::STOP)?;
+    programs[0].expect("n2 is left out by n1", LONG)?;
+    programs[2].signal(Signal::CONT)?;
+    others_have_all(&ring, &mut programs, &[])?;
+    let said = programs[0].said();
+    ensure!(said.matches("is left out by").count() == 1, "{said}");
     Ok(())
 }
 

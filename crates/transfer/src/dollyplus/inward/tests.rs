@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use goldring_wire::dollyplus::packet::{chunk_head, file_number};
 use goldring_wire::dollyplus::status::Abilities;
 use goldring_wire::dollyplus::window::Limits;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::*;
 
@@ -73,7 +73,7 @@ fn chunk(sequence: u32, wrong: impl Fn(&mut own::Chunk)) -> Vec<u8> {
         offset: 0,
         length: 1000,
         payload: 1000,
-        checksum: xxh3_64(&data),
+        checksum: XxHash3_64::oneshot(&data),
     };
     wrong(&mut about);
     [about.packet(), data.to_vec()].concat()

@@ -206,13 +206,6 @@ fn files(server: &Server<'_>, closed: &mut Closed) -> Result<(), PlusError> {
             file.input
         )));
     }
-    if server.options.dry {
-        return Err(PlusError::Here(
-            "an old dolly+ is in the ring, and it writes as soon as it has joined; \
-             a dry run needs goldring on all computers"
-                .to_owned(),
-        ));
-    }
     let list = List {
         kind: ListKind::File,
         entries: entries(server),

@@ -15,6 +15,8 @@ use crate::dollyplus::report::Event;
 #[derive(Debug, Default)]
 struct Inner {
     lost: HashMap<String, String>,
+    /// Those of them that the others could not wait for.
+    behind: Vec<String>,
     back: HashSet<String>,
     finished: bool,
 }
@@ -46,6 +48,7 @@ impl Counter {
     pub(super) fn begin(&self) {
         let mut inner = self.lock();
         inner.lost.clear();
+        inner.behind.clear();
         inner.finished = false;
     }
 
@@ -56,6 +59,24 @@ impl Counter {
             .lost
             .entry(name.to_owned())
             .or_insert_with(|| why.to_owned());
+    }
+
+    /// The others cannot wait for a client.
+    pub(super) fn leave_behind(&self, name: &str, why: &str) {
+        self.lose(name, why);
+        self.lock().behind.push(name.to_owned());
+    }
+
+    /// It did not come to that.
+    pub(super) fn take_back(&self, name: &str) {
+        let mut inner = self.lock();
+        inner.behind.retain(|behind| behind != name);
+        inner.lost.remove(name);
+    }
+
+    /// Those that the others could not wait for.
+    pub(super) fn behind(&self) -> Vec<String> {
+        self.lock().behind.clone()
     }
 
     /// Why a client was left out, if it was.
@@ -91,6 +112,10 @@ impl Counter {
                 if !self.clients.contains(&name) || self.lost(by).is_some() {
                     return;
                 }
+                // Its neighbour sees only that it is gone.
+                if self.behind().contains(&name) {
+                    return;
+                }
                 let why = format!("could not be reached by {by}");
                 self.lose(&name, &why);
                 let by = by.to_owned();
@@ -112,6 +137,7 @@ impl Answer for Counter {
                 received: 0,
                 stored: 0,
             },
+            pace: None,
         };
         let answer = Some(Command::Status(status.encode()));
         if command == Command::Ping {
@@ -133,10 +159,12 @@ impl Answer for Counter {
                 None
             }
             Command::Back { name, .. } => {
+                // The others have gone on without it, and it must not disturb them.
+                let lost = self.lost(&name).is_some();
                 if self.clients.contains(&name) {
                     self.lock().back.insert(name);
                 }
-                answer
+                if lost { Some(Command::StepOut) } else { answer }
             }
             _ => None,
         }

@@ -8,37 +8,41 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_wire::dollyplus::own::{Kind, Verdict, Verdicts};
+use goldring_wire::dollyplus::pace::Judge;
 use goldring_wire::dollyplus::packet::Head;
 use goldring_wire::dollyplus::window::Limits;
 
 use super::build::Closed;
+use super::watch::{HOLD, Watch};
 use super::{Fate, Server};
 use crate::dolly::net::readable;
 use crate::dollyplus::admission::Admission;
 use crate::dollyplus::bank::Bank;
 use crate::dollyplus::chunk::{Digest, Item};
 use crate::dollyplus::client::Clock;
+use crate::dollyplus::effort::Packed;
 use crate::dollyplus::link::{Link, Trouble, addresses_of, at_most};
 use crate::dollyplus::onward::{Mode, Onward};
 use crate::dollyplus::report::{Event, Reporter};
 use crate::dollyplus::source::{Reading, Stop};
-use crate::dollyplus::{PlusError, Timing, ping};
+use crate::dollyplus::{PlusError, Timing};
 
 /// How often the main thread looks around.
 const LOOK: Duration = Duration::from_millis(20);
-/// How often the members are asked how far they are.
-const ASK: Duration = Duration::from_secs(2);
 
 /// How a round ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Round {
     pub(super) fates: Vec<(String, Fate)>,
     pub(super) verdicts: Vec<(String, Verdict)>,
     pub(super) bytes: u64,
     pub(super) elapsed: Duration,
     pub(super) reading: Duration,
+    pub(super) packed: Packed,
     /// Of everything, when it was read from its beginning among goldring.
     pub(super) digest: Option<String>,
+    /// Those that the others could not wait for.
+    pub(super) behind: Vec<String>,
 }
 
 /// Everything in flight.
@@ -52,6 +56,10 @@ struct Flight<'a> {
     /// The threads that look around are to end.
     over: &'a AtomicBool,
     clock: Clock,
+    /// It is only the rest, for one that was left out.
+    rest: bool,
+    /// How much had been sent when that last grew.
+    moved: (u64, Instant),
 }
 
 /// Sends, and collects the verdicts.
@@ -60,34 +68,22 @@ pub(super) fn run(
     closed: Closed,
     report: &mut dyn Reporter,
 ) -> Result<Round, PlusError> {
-    let Closed {
-        ring,
-        next,
-        down,
-        back,
-        mode,
-        codec,
-        first: wanted,
-        verdicts,
-    } = closed;
-    let first = wanted.unwrap_or(0);
-    let members: Vec<String> = ring
-        .members()
-        .into_iter()
-        .map(|place| ring.host(place).to_owned())
-        .collect();
     if server.options.dry {
-        return Ok(dry(server, down, verdicts));
+        return Ok(dry(server, closed.down, closed.verdicts));
     }
+    let (mode, rest) = (closed.mode, closed.first);
     let limits = match mode {
         Mode::Old => Limits::OLD,
         Mode::Own => Limits::OWN,
     };
+    let members = closed.ring.members().into_iter();
+    let members: Vec<String> = members.map(|at| closed.ring.host(at).to_owned()).collect();
+    let first = rest.unwrap_or(0);
     let bank = Bank::new(limits, false, first);
     let (verdict, returned) = mpsc::channel();
     let over = AtomicBool::new(false);
-    let total: Option<u64> = server.files.iter().map(|file| file.size).sum();
     let skipped = first * goldring_wire::dollyplus::own::CHUNK as u64;
+    let total = total(server).map(|total| total.saturating_sub(skipped));
     let mut flight = Flight {
         server,
         bank: &bank,
@@ -96,19 +92,44 @@ pub(super) fn run(
         verdicts: Verdicts::default(),
         returned,
         over: &over,
-        clock: Clock::new(
-            total.map(|total| total.saturating_sub(skipped)),
-            mode == Mode::Own,
-        ),
+        clock: Clock::new(total, mode == Mode::Own),
+        rest: rest.is_some(),
+        moved: (0, Instant::now()),
     };
-    let threads = Threads {
+    let threads = threads(server, closed, (&members, &bank, &over), verdict);
+    let ended = flight.fly(threads, report);
+    let (read, reading) = ended.map_err(PlusError::Here)?;
+    let (digest, packed) = read.unzip();
+    let round = flight.round(digest.as_ref(), (rest.is_none(), reading));
+    Ok(Round {
+        packed: packed.unwrap_or_default(),
+        ..round
+    })
+}
+
+/// All bytes of all files, when that is known.
+fn total(server: &Server<'_>) -> Option<u64> {
+    server.files.iter().map(|file| file.size).sum()
+}
+
+/// Everybody who works beside the main thread.
+fn threads<'a>(
+    server: &'a Server<'a>,
+    closed: Closed,
+    (members, bank, over): (&'a [String], &'a Bank, &'a AtomicBool),
+    verdict: Sender<Verdicts>,
+) -> Threads<'a> {
+    let (mode, timing) = (closed.mode, server.options.timing);
+    let watched = mode == Mode::Own;
+    Threads {
+        watch: watched.then(|| watch(server, (members, bank, over), closed.first)),
         onward: Onward {
-            ring,
-            next,
-            link: Some(down),
-            bank: &bank,
+            ring: closed.ring,
+            next: closed.next,
+            link: Some(closed.down),
+            bank,
             mode,
-            timing: server.options.timing,
+            timing,
             events: server.events.clone(),
             file: None,
             missed: 0,
@@ -116,24 +137,41 @@ pub(super) fn run(
             calls: 0,
         },
         reading: Reading {
-            bank: &bank,
+            bank,
             pool: &server.pool,
             mode,
-            codec,
-            first,
+            codec: closed.codec,
+            first: closed.first.unwrap_or(0),
         },
         returns: Returns {
             listener: server.listener,
-            timing: server.options.timing,
-            members: &members,
-            over: &over,
+            timing,
+            members,
+            over,
         },
-        back,
+        back: closed.back,
         verdict,
-    };
-    let ended = flight.fly(threads, report);
-    let (digest, reading) = ended.map_err(PlusError::Here)?;
-    Ok(flight.round(digest.as_ref(), (wanted.is_none(), reading)))
+    }
+}
+
+/// Looks at the members; whoever wants the rest only holds nobody up.
+fn watch<'a>(
+    server: &'a Server<'a>,
+    (members, bank, over): (&'a [String], &'a Bank, &'a AtomicBool),
+    rest: Option<u64>,
+) -> Watch<'a> {
+    let factor = server.options.leave_behind.filter(|_| rest.is_none());
+    Watch {
+        server: &server.options.server,
+        members,
+        bank,
+        counter: server.counter,
+        over,
+        events: server.events.clone(),
+        total: total(server),
+        travelled: (Instant::now(), 0),
+        judge: factor.map(|factor| Judge::new(members.len(), factor, HOLD)),
+    }
 }
 
 /// What works beside the main thread.
@@ -144,6 +182,7 @@ struct Threads<'a> {
     /// From the last client, as the ring was built.
     back: Option<Link>,
     verdict: Sender<Verdicts>,
+    watch: Option<Watch<'a>>,
 }
 
 /// Nothing is written: the ring says farewell.
@@ -164,19 +203,18 @@ fn dry(server: &Server<'_>, mut down: Link, verdicts: Verdicts) -> Round {
         verdicts: verdicts.0.clone(),
         bytes: 0,
         elapsed: Duration::ZERO,
-        reading: Duration::ZERO,
-        digest: None,
+        ..Round::default()
     }
 }
 
 impl<'a> Flight<'a> {
-    /// Sends everything and hears everybody. Gives the digest, unless nobody is left, and
-    /// the time that reading took; the error is the golden node's own.
+    /// Sends everything and hears everybody. Gives the digest and what packing has done,
+    /// unless nobody is left, and the time that reading took; the error is the golden node's own.
     fn fly(
         &mut self,
         threads: Threads<'a>,
         report: &mut dyn Reporter,
-    ) -> Result<(Option<Digest>, Duration), String> {
+    ) -> Result<(Option<(Digest, Packed)>, Duration), String> {
         let start = Instant::now();
         self.clock.start(report);
         let Threads {
@@ -185,13 +223,13 @@ impl<'a> Flight<'a> {
             returns,
             back,
             verdict,
+            watch,
         } = threads;
-        let (bank, members, over) = (self.bank, self.members, self.over);
+        let (bank, over) = (self.bank, self.over);
         let ended = thread::scope(|scope| {
             scope.spawn(move || returns.run(back, &verdict));
-            if self.mode == Mode::Own {
-                let events = self.server.events.clone();
-                scope.spawn(move || poll(members, over, &events));
+            if let Some(watch) = watch {
+                scope.spawn(move || watch.run());
             }
             let sender = scope.spawn(|| onward.run());
             let files = self.server.files;
@@ -229,6 +267,10 @@ impl<'a> Flight<'a> {
     fn listen(&mut self, report: &mut dyn Reporter) {
         for event in self.server.heard.try_iter() {
             if let Event::Lost { name, why, .. } = &event {
+                // That it is gone is no news then.
+                if self.server.counter.behind().contains(name) {
+                    continue;
+                }
                 self.server.counter.lose(name, why);
             }
             report.event(event);
@@ -258,12 +300,33 @@ impl<'a> Flight<'a> {
             thread::sleep(LOOK);
             self.listen(report);
             self.look(report);
-            if self.awaited() == 0 {
+            if self.awaited() == 0 || self.is_stuck() {
                 report.event(Event::Note("no client is left".to_owned()));
                 self.bank.stop();
                 return;
             }
         }
+    }
+
+    /// Whether the one that wants the rest takes nothing of it: everybody else has been
+    /// served, so there is nothing to wait for.
+    fn is_stuck(&mut self) -> bool {
+        let sent = self.bank.level().sent;
+        if sent != self.moved.0 {
+            self.moved = (sent, Instant::now());
+        }
+        let limit = self.server.options.timing.orphan;
+        let stuck = self.rest && self.moved.1.elapsed() >= limit;
+        if stuck {
+            let why = format!(
+                "it has taken nothing for {} s; look at its disk, then clone it again",
+                limit.as_secs()
+            );
+            for name in self.members {
+                self.server.counter.lose(name, &why);
+            }
+        }
+        stuck
     }
 
     fn look(&mut self, report: &mut dyn Reporter) {
@@ -335,28 +398,10 @@ impl<'a> Flight<'a> {
             bytes: self.bank.level().received,
             elapsed: self.clock.elapsed(),
             reading,
+            packed: Packed::default(),
             digest,
+            behind: self.server.counter.behind(),
         }
-    }
-}
-
-/// Asks the members now and then how far they are.
-fn poll(members: &[String], over: &AtomicBool, events: &Sender<Event>) {
-    let mut next = Instant::now() + ASK;
-    while !over.load(Ordering::Acquire) {
-        thread::sleep(LOOK);
-        if Instant::now() < next {
-            continue;
-        }
-        for name in members {
-            if over.load(Ordering::Acquire) {
-                return;
-            }
-            if let Ok((_, status)) = ping(name) {
-                let _ = events.send(Event::Host(name.clone(), status.state));
-            }
-        }
-        next = Instant::now() + ASK;
     }
 }
 
