@@ -1,0 +1,4 @@
+//! ka against recorded sessions, against ugly input, and whole sessions in memory.
+
+mod captures;
+mod messages;
