@@ -92,7 +92,7 @@ pub(crate) struct ServerArgs {
     verbose: bool,
     /// Print version
     #[arg(short = 'v', action = clap::ArgAction::Version)]
-    version: Option<bool>,
+    old_version: Option<bool>,
 }
 
 const CLIENT_EXAMPLES: &str = "\
@@ -152,7 +152,7 @@ pub(crate) struct ClientArgs {
     help: Option<bool>,
     /// Print version
     #[arg(short = 'v', action = clap::ArgAction::Version)]
-    version: Option<bool>,
+    old_version: Option<bool>,
 }
 
 const SESSION_EXAMPLES: &str = "\

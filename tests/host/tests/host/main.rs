@@ -5,6 +5,8 @@ mod discovery;
 mod faults;
 mod forms;
 mod ipv6;
+mod ka;
+mod ka_faults;
 mod leases;
 mod over;
 mod peers;
@@ -63,6 +65,8 @@ fn main() {
         (over::STORIES, &reason),
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),
+        (ka::STORIES, &reason),
+        (ka_faults::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),
