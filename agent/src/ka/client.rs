@@ -41,15 +41,16 @@ fn options(args: &ClientArgs) -> anyhow::Result<Options> {
         (None, Some(host)) => Where::Host(host.clone()),
         _ => bail!(Usage("write -s SESSION or -h HOST".to_owned())),
     };
-    let host = rustix::system::uname();
+    let root = Root::system();
+    let names = goldring_transfer::dolly::own(&root, &[]).names;
     Ok(Options {
         server,
-        name: host.nodename().to_string_lossy().into_owned(),
+        name: names.into_iter().next().unwrap_or_default(),
         wait: args.wait,
         find: Duration::from_secs(args.find),
         patience: Duration::from_secs(args.timeout),
         bind: args.bind,
         ports: ports(args.control_port, args.data_port),
-        root: Root::system(),
+        root,
     })
 }

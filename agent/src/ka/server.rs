@@ -74,7 +74,7 @@ pub(super) fn sum_up(summary: &Summary) -> anyhow::Result<()> {
         let line = match &node.fate {
             Fate::Lost(why) => {
                 bad.push(node.who.clone());
-                format!("not complete, {} bytes: {why}", node.position)
+                format!("not complete: {why}")
             }
             _ if node.checked => "complete, and checked".to_owned(),
             _ => "complete, as far as an old program tells".to_owned(),

@@ -2,3 +2,6 @@
 
 mod captures;
 mod messages;
+mod old;
+mod sessions;
+mod world;

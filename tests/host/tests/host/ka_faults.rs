@@ -57,9 +57,8 @@ fn others_survive(session: &Session, programs: &mut [Program], lost: &[usize]) -
     for (computer, program) in programs.iter_mut().enumerate().skip(1) {
         let address = session.net.address(computer);
         if lost.contains(&computer) {
-            let line = said
-                .lines()
-                .find(|line| line.contains(&format!("lost {address}")));
+            let is_it = |line: &&str| line.starts_with("ka: lost ") && line.contains(&address);
+            let line = said.lines().find(is_it);
             ensure!(line.is_some(), "{address} is not named:\n{said}");
             continue;
         }

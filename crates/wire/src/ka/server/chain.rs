@@ -59,6 +59,10 @@ impl Server {
         if self.lead && !node.reports && node.is_working() && self.is_leaf(index) {
             self.nodes[index].reports = true;
             self.send(index, ToClient::ReportPosition(Report::Regularly));
+            // It reports what it gets from now on, and the source may be waiting for it.
+            if matches!(self.phase, Phase::Flowing) {
+                self.ask_position(index);
+            }
         }
     }
 
