@@ -52,4 +52,5 @@ def of_client(lines):
 for path in sorted((HERE / "../../fixtures/ka").glob("*.txt")):
     lines = path.read_text().splitlines()
     for name, script in (("server", of_server(lines)), ("client", of_client(lines))):
-        (HERE / "ka" / f"{path.stem}-{name}").write_bytes(script)
+        if script:
+            (HERE / "ka" / f"{path.stem}-{name}").write_bytes(script)
