@@ -441,7 +441,10 @@ fn store(sink: Sink, mut reader: Reader) -> Option<Result<(), String>> {
                     drop(writer);
                     // Its own words say more than that it takes nothing.
                     let why = match check() {
-                        Ok(()) => format!("the command took no more data: {error}"),
+                        Ok(()) if error.kind() == io::ErrorKind::BrokenPipe => {
+                            "the command ended before it had taken all data".to_owned()
+                        }
+                        Ok(()) => format!("storing what came: {error}"),
                         Err(why) => why,
                     };
                     return Some(Err(why));
@@ -450,7 +453,7 @@ fn store(sink: Sink, mut reader: Reader) -> Option<Result<(), String>> {
             }
             Step::End => {
                 if let Err(error) = writer.flush() {
-                    return Some(Err(format!("giving the command its data: {error}")));
+                    return Some(Err(format!("storing what came: {error}")));
                 }
                 drop(writer);
                 return Some(check());

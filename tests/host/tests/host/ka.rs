@@ -1,11 +1,14 @@
 //! ka: sessions that go well, with old programs at every place.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use goldring_host_tests::ka::Session;
 use goldring_host_tests::ka::Who::{Old, Old64, Ours};
+use goldring_host_tests::program::Program;
 use goldring_host_tests::ring::LONG;
 
 use crate::Story;
@@ -19,6 +22,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("ka_nodes_are_let_go_together_or_one_by_one", let_go),
     ("ka_go_now_starts_without_the_others", go_now),
     ("ka_options_that_bound_the_lead", lead),
+    ("ka_stage_2_is_sent_as_a_tar", stage2),
 ];
 
 fn ours(goldring: &Path) -> Result<()> {
@@ -137,6 +141,45 @@ fn lead(goldring: &Path) -> Result<()> {
         ([Ours, Ours, Ours], "--unbounded"),
     ] {
         session.run(&who, &[option], &["-w"])?;
+    }
+    Ok(())
+}
+
+/// With the old client of stage 1, too, and as the old script was called.
+fn stage2(goldring: &Path) -> Result<()> {
+    let session = Session::new(goldring, 2, 1_000_000)?;
+    let folder = session.home(0).join("stage2");
+    fs::create_dir_all(folder.join("ka/deep"))?;
+    fs::write(folder.join("ka/deep/file"), &session.input)?;
+    let script = session.home(0).join("ka-d-session.sh");
+    symlink(goldring, &script)?;
+    let (script, path) = (script.to_string_lossy(), folder.to_string_lossy());
+    for (more, name) in [(&[][..], "getstage2"), (&["--name", "lab"], "lab")] {
+        let words = ["env", &format!("DATA_PATH={path}"), &script, "-n", "2"];
+        let words = [&words[..], more].concat();
+        let mut server = Program::start(&session.net, 0, &session.home(0), &words)?;
+        let command = "rm -rf got; mkdir got; cd got; tar x";
+        let mut one = session.start(1, Ours, &["-w", "-s", name, "-e", command])?;
+        let mut two = session.start(2, Old, &["-w", "-s", name, "-e", command])?;
+        for program in [&mut server, &mut one, &mut two] {
+            program.ends_with(0, LONG)?;
+        }
+        for computer in [1, 2] {
+            let file = session.home(computer).join("got/ka/deep/file");
+            ensure!(fs::read(file)? == session.input);
+        }
+    }
+    let empty = session.home(9);
+    fs::create_dir_all(&empty)?;
+    let goldring = goldring.to_string_lossy();
+    for (folder, why) in [
+        (empty.to_string_lossy(), "is empty"),
+        ("/none".into(), "No such file"),
+    ] {
+        let words = [&*goldring, "ka-d-session", "--data-path", &folder];
+        let mut server = Program::start(&session.net, 0, &session.home(0), &words)?;
+        server.ends_with(1, LONG)?;
+        server.expect(why, LONG)?;
     }
     Ok(())
 }
