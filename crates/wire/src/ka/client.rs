@@ -6,8 +6,9 @@
 //! on its data port are told to an old server as late as possible, because that one dies of
 //! them.
 
+mod told;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use super::message::{Layout, Report, ToClient, ToServer};
 use super::own::{FromClient, FromServer, Stream};
 use super::reader::{OfServer, ServerSaid};
 use super::server::DataId;
+
+pub use self::told::{Event, Failure};
 
 /// The most connections that wait for the server's word; more are closed.
 pub const WAITING_MAX: usize = 16;
@@ -85,25 +88,6 @@ pub enum Action {
     EndOfData,
 }
 
-/// What there is to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The server is goldring.
-    Welcome,
-    /// The parent.
-    Parent(Ipv4Addr),
-    /// A child is served, from this byte on.
-    Child(Ipv4Addr, u64),
-    /// A connection was closed: whose, and why.
-    Dropped(Ipv4Addr, &'static str),
-    /// The parent is lost at this byte: it waits for another one.
-    ParentLost(u64),
-    /// Everything has come.
-    EndOfData(u64),
-    /// Everything is done; it waits until it may go.
-    Finished,
-}
-
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -111,39 +95,6 @@ pub enum Outcome {
     Complete(Stream, Option<String>),
     /// It is not.
     Failed(Failure),
-}
-
-/// Why not.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The server closed the connection without a word: it may speak the other layout.
-    #[error("the server closed the connection at once; is the session already running?")]
-    TurnedAway,
-    /// The server has gone.
-    #[error("the server is gone, and not everything has come; look at its screen")]
-    ServerGone,
-    /// It says why.
-    #[error("the server says: {0}")]
-    Said(String),
-    /// It says nothing any more.
-    #[error("the server has said nothing for {0} s; look at it and its cable")]
-    Silent(u64),
-    /// It sent what no server sends.
-    #[error("the server sent what no ka server sends: {0}")]
-    Nonsense(&'static str),
-    /// Bytes are missing or changed.
-    #[error("what came is not what was sent: {got} bytes of {sent}{how}; start the session again")]
-    Damaged {
-        /// How many came.
-        got: u64,
-        /// How many were sent.
-        sent: u64,
-        /// More about it.
-        how: &'static str,
-    },
-    /// This computer.
-    #[error("{0}")]
-    Here(String),
 }
 
 #[derive(Debug)]
@@ -360,7 +311,8 @@ impl Client {
     }
 
     fn came(&mut self, bytes: u64) {
-        self.came = bytes;
+        // Words of several threads may overtake each other.
+        self.came = self.came.max(bytes);
         if self.came > self.reported + REPORT_EVERY {
             self.reported = self.came;
             if self.reports {
@@ -524,23 +476,6 @@ impl Client {
             self.actions.push_back(Action::Drop(waiting.data));
             let why = "the server does not know it";
             self.events.push_back(Event::Dropped(waiting.from, why));
-        }
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Welcome => f.write_str("the server is goldring: the stream will be checked"),
-            Self::Parent(parent) => write!(f, "data comes from {parent}"),
-            Self::Child(child, 0) => write!(f, "feeding {child}"),
-            Self::Child(child, at) => write!(f, "feeding {child} from byte {at} on"),
-            Self::Dropped(who, why) => write!(f, "closed a connection of {who}: {why}"),
-            Self::ParentLost(at) => {
-                write!(f, "no more data comes after byte {at}, asking the server")
-            }
-            Self::EndOfData(bytes) => write!(f, "all {bytes} bytes are here"),
-            Self::Finished => f.write_str("done here, waiting until this node may go"),
         }
     }
 }
