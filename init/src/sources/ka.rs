@@ -12,7 +12,7 @@ use goldring_contract::limits::{FETCH_TRIES, KA_FIND, KA_WAIT};
 use goldring_contract::paths;
 use goldring_contract::sentences::NO_KA_SERVER;
 use goldring_transfer::ka::client::{ClientError, Options, Where, receive};
-use goldring_transfer::ka::{Event, Ports, Sink};
+use goldring_transfer::ka::{Event, Ports, Reporter, Sink};
 use goldring_wire::ka::client::Failure;
 
 use self::unpack::{Shared, Unpacker};
@@ -23,6 +23,9 @@ use crate::store;
 
 /// Where an image may lie in what comes.
 const IMAGES: [&str; 3] = ["rescue.clp", "stage2/rescue.clp", paths::STAGE2_ON_SERVER];
+
+/// So many bytes between two lines about how much has come.
+const STEP: u64 = 50_000_000;
 
 /// Takes part in the session.
 pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
@@ -49,15 +52,8 @@ pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
             stop: Arc::new(|| {}),
         })
     };
-    let mut server = None;
-    let result = receive(&options(ctx), &mut open, &mut |event: Event| {
-        if let Event::Found(address) = &event {
-            server = Some(address.to_string());
-        }
-        if !matches!(event, Event::Progress(_)) {
-            say(&format!("ka: {event}"));
-        }
-    });
+    let mut lines = Lines::default();
+    let result = receive(&options(ctx), &mut open, &mut lines);
     let summary = result.map_err(|error| fate(&error, &shared))?;
     if let Some(trouble) = &summary.trouble {
         say(&format!(
@@ -66,8 +62,30 @@ pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
     }
     say(&format!("ka: {} bytes are unpacked", summary.stream.bytes));
     let found = found(ctx, &tree)?;
-    ctx.handover.server = server;
+    ctx.handover.server = lines.server;
     Ok(found)
+}
+
+/// Says what happens in the session; how long stage 2 is nobody knows before its end.
+#[derive(Default)]
+struct Lines {
+    server: Option<String>,
+    said: u64,
+}
+
+impl Reporter for Lines {
+    fn event(&mut self, event: Event) {
+        match &event {
+            Event::Progress(bytes) if *bytes < self.said + STEP => return,
+            Event::Progress(bytes) => {
+                self.said = *bytes;
+                return say(&format!("ka: {} MB have come", bytes / 1_000_000));
+            }
+            Event::Found(address) => self.server = Some(address.to_string()),
+            _ => {}
+        }
+        say(&format!("ka: {event}"));
+    }
 }
 
 /// What a dry run says.
@@ -134,4 +152,54 @@ fn found(ctx: &mut Ctx, tree: &Path) -> Result<PathBuf, Fate> {
         opened.map_err(|error| Fate::reboot(format!("reading {}: {error}", image.display())))?;
     store::check(ctx, "the rescue.clp that came by ka", &mut file, length)?;
     Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use goldring_contract::Root;
+    use goldring_transfer::ka::find::FindError;
+
+    use super::*;
+    use crate::flags::Facts;
+
+    fn ctx(root: &Path) -> Ctx {
+        Ctx::laptop(Facts {
+            root: Root::at(root),
+            cmdline: None,
+            kernel: None,
+        })
+    }
+
+    #[test]
+    fn a_tree_an_image_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ctx = ctx(folder.path());
+        let tree = folder.path().join("tree");
+        fs::create_dir_all(tree.join("stage2")).unwrap();
+        let Err(Fate::Retry(cause)) = found(&mut ctx, &tree) else {
+            panic!("nothing is there");
+        };
+        assert!(cause.why.contains("has neither"), "{}", cause.why);
+        let image = tree.join("stage2/rescue.clp");
+        fs::write(&image, "x").unwrap();
+        assert_eq!(found(&mut ctx, &tree).unwrap(), image);
+        let agent = tree.join(paths::AGENT.trim_start_matches('/'));
+        fs::create_dir_all(agent.parent().unwrap()).unwrap();
+        fs::write(&agent, "x").unwrap();
+        assert_eq!(found(&mut ctx, &tree).unwrap(), tree);
+    }
+
+    #[test]
+    fn nobody_there_is_the_sentence_of_the_manual() {
+        let nobody = ClientError::Find(FindError::Nobody {
+            name: "getstage2".into(),
+            seconds: 10,
+        });
+        let Fate::Retry(cause) = fate(&nobody, &Shared::default()) else {
+            panic!("it is tried again");
+        };
+        assert!(cause.why.starts_with("Can't reach a valid KA server: "));
+        let broken = ClientError::Failed(Failure::ServerGone);
+        assert!(matches!(fate(&broken, &Shared::default()), Fate::Retry(_)));
+    }
 }
