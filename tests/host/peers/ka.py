@@ -516,7 +516,7 @@ class Server:
         elif kind == 2:
             node.accepts = True
         elif kind == 3:
-            self.dad_lost(node, self.layout.offset(message))
+            self.dad_lost(node, self.layout.ip(message), self.layout.offset(message))
         elif kind == 4:
             node.finished = True
             self.queue.append(node)
@@ -556,11 +556,14 @@ class Server:
             node.place = "authorised"
             self.say(parent, 4, socket.inet_aton(node.ip), position)
 
-    def dad_lost(self, node, received):
+    def dad_lost(self, node, dad, received):
+        parent = self.parent(node)
+        if dad != (parent.ip if parent else self.me(node)):
+            note(f"old news of {node.ip}")
+            return
         if self.ended and received == self.ring.total:
             self.say(node, 1)
             return
-        parent = self.parent(node)
         if not parent:
             die(f"{node.ip} lost the server")
         self.drop(parent)
@@ -588,6 +591,8 @@ class Server:
         if place < len(self.chain):
             self.chain[place].connected = False
             self.tell_parent(self.chain[place])
+        elif self.options.bounded and parent:
+            self.say(parent, 6, struct.pack("<i", 1))
 
     def release(self):
         if not self.drained:
