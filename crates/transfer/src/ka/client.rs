@@ -317,6 +317,7 @@ impl Session<'_> {
                         let _ = self.control.shutdown(Shutdown::Both);
                     }
                 }
+                Action::Leave => self.leave(),
                 Action::Connect(parent) => self.connect(parent),
                 Action::Run => self.start(open),
                 Action::Serve(data, offset) => {
@@ -373,10 +374,7 @@ impl Session<'_> {
     }
 
     fn connect(&mut self, parent: Ipv4Addr) {
-        self.leave_parent();
         let number = self.intake.next();
-        // A report that was on its way is older than what is known now.
-        self.came = self.intake.bytes();
         let slot = Arc::new(net::Slot::default());
         self.parent = Some(Arc::clone(&slot));
         let address = SocketAddrV4::new(parent, self.data_port);
@@ -400,6 +398,15 @@ impl Session<'_> {
         if let Err(error) = spawn("parent", work) {
             self.input(Input::Failed(format!("starting a thread: {error}")));
         }
+    }
+
+    /// Nothing that the parent still sends counts any more.
+    fn leave(&mut self) {
+        self.intake.next();
+        self.leave_parent();
+        let came = self.intake.bytes();
+        self.came = came;
+        self.input(Input::Came(came));
     }
 
     fn leave_parent(&mut self) {

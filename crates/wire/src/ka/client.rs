@@ -26,6 +26,9 @@ pub const WAITING_MAX: usize = 16;
 pub const WORD: Duration = Duration::from_secs(60);
 /// A connection that is told to an old server has stood for so long: a port scan does not.
 pub const HOLD: Duration = Duration::from_millis(100);
+/// An old server takes any report of a position for the answer to its question, an old one
+/// that it has not read yet, too; so it gets the time to read it before it asks.
+pub const SETTLE: Duration = Duration::from_millis(300);
 /// A goldring server pings all the time; after so long without a word it is dead.
 pub const SERVER_SILENCE: Duration = Duration::from_secs(30);
 
@@ -76,7 +79,9 @@ pub enum Input<'a> {
 pub enum Action {
     /// Send this to the server.
     Send(Vec<u8>),
-    /// Leave the parent that there may be, and connect to this one.
+    /// Leave the parent that there may be.
+    Leave,
+    /// Connect to this parent.
     Connect(Ipv4Addr),
     /// Start the command.
     Run,
@@ -116,6 +121,8 @@ pub struct Client {
     answered: bool,
     heard: Instant,
     parent: Option<Ipv4Addr>,
+    /// The parent is connected to only then.
+    connect_at: Option<Instant>,
     /// The parent's connection has ended; all that came.
     ended: Option<Stream>,
     /// What the server says of the whole stream.
@@ -146,6 +153,7 @@ impl Client {
             answered: false,
             heard: now,
             parent: None,
+            connect_at: None,
             ended: None,
             promised: None,
             came: 0,
@@ -223,7 +231,7 @@ impl Client {
             false => waiting.since + self.hold(),
         });
         let silence = self.own.then(|| self.heard + SERVER_SILENCE);
-        waiting.chain(silence).min()
+        waiting.chain(silence).chain(self.connect_at).min()
     }
 
     /// How it ended, when it has.
@@ -261,7 +269,7 @@ impl Client {
         self.answered = true;
         while self.outcome.is_none() {
             match self.reader.next(&mut bytes) {
-                Ok(Some(ServerSaid::Plain(message))) => self.said(message),
+                Ok(Some(ServerSaid::Plain(message))) => self.said(now, message),
                 Ok(Some(ServerSaid::Own(word))) => self.own_said(word),
                 Ok(None) => return,
                 Err(_) => return self.fail(Failure::Nonsense("an unknown message")),
@@ -283,7 +291,7 @@ impl Client {
         }
     }
 
-    fn said(&mut self, message: ToClient) {
+    fn said(&mut self, now: Instant, message: ToClient) {
         match message {
             ToClient::Go | ToClient::Own(_) => {}
             ToClient::Ping => self.send(ToServer::Pong),
@@ -294,13 +302,15 @@ impl Client {
             // Everything has come: it needs nobody.
             ToClient::Parent(_) if self.flowed => {}
             ToClient::Parent(parent) => {
+                let settle = !self.own && self.reports && self.came > 0;
+                self.connect_at = Some(now + if settle { SETTLE } else { Duration::ZERO });
                 if self.parent.is_none() {
                     self.actions.push_back(Action::Run);
                 }
                 self.parent = Some(parent);
                 self.ended = None;
                 self.events.push_back(Event::Parent(parent));
-                self.actions.push_back(Action::Connect(parent));
+                self.actions.push_back(Action::Leave);
             }
             ToClient::AuthChild { child, offset } => self.auth(child, offset),
             ToClient::DropChild(child) => self.drop_child(child),
@@ -454,6 +464,12 @@ impl Client {
         }
         if self.own && now >= self.heard + SERVER_SILENCE {
             return self.fail(Failure::Silent(SERVER_SILENCE.as_secs()));
+        }
+        if let (Some(parent), Some(at)) = (self.parent, self.connect_at)
+            && now >= at
+        {
+            self.connect_at = None;
+            self.actions.push_back(Action::Connect(parent));
         }
         let hold = self.hold();
         let mut told = Vec::new();

@@ -11,6 +11,7 @@ use goldring_wire::ka::{OLD_CHILDREN, OLD_HISTORY, REPORT_EVERY};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wants {
     Say(Vec<u8>),
+    LeaveParent,
     Connect(Ipv4Addr),
     Serve(DataId, u64),
     Drop(DataId),

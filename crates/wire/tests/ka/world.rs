@@ -371,6 +371,7 @@ impl World {
                     while client.poll_event().is_some() {}
                     client.poll_action().map(|action| match action {
                         client::Action::Send(bytes) => Wants::Say(bytes),
+                        client::Action::Leave => Wants::LeaveParent,
                         client::Action::Connect(parent) => Wants::Connect(parent),
                         client::Action::Run => Wants::Say(Vec::new()),
                         client::Action::Serve(data, offset) => Wants::Serve(data, offset),
@@ -405,7 +406,11 @@ impl World {
         match wants {
             Wants::Say(bytes) if bytes.is_empty() => {}
             Wants::Say(bytes) => self.post((0, index), What::Up(index, bytes)),
-            Wants::Connect(parent) => self.connect(index, parent),
+            Wants::LeaveParent => self.leave_parent(index),
+            Wants::Connect(parent) => {
+                self.leave_parent(index);
+                self.connect(index, parent);
+            }
             Wants::Serve(data, offset) => self.serve(index, data, offset),
             Wants::Drop(data) => self.end_link(data.0),
             Wants::EndOfData => self.peers[index].flowing_out = true,
@@ -421,13 +426,16 @@ impl World {
         }
     }
 
-    fn connect(&mut self, index: usize, parent: Ipv4Addr) {
+    fn leave_parent(&mut self, index: usize) {
         if let Some(before) = self.peers[index].link.take()
             && let Some(link) = self.links.get(&before)
         {
             let parent = link.parent;
             self.post((2, before as usize), What::HungUp(parent, before));
         }
+    }
+
+    fn connect(&mut self, index: usize, parent: Ipv4Addr) {
         let parent = match parent {
             SERVER => None,
             address => self.peers.iter().position(|peer| peer.address == address),
