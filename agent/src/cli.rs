@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{dolly, dollyplus, node};
+use crate::{dolly, dollyplus, ka, node};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -33,6 +33,15 @@ pub(crate) enum Command {
     DollyC(dollyplus::ClientArgs),
     /// Ask nodes that wait for a dolly+ ring, or are in one, how they are.
     Dping(dollyplus::PingArgs),
+    /// Send the output of a command to many computers: the golden node of ka.
+    #[command(name = "ka-d-server")]
+    KaServer(ka::ServerArgs),
+    /// Take part in a ka session and give what comes to a command: a node.
+    #[command(name = "ka-d-client")]
+    KaClient(ka::ClientArgs),
+    /// Send stage 2 to nodes that boot with method:ka.
+    #[command(name = "ka-d-session")]
+    KaSession(ka::SessionArgs),
     /// List disks and partitions with their sizes and what they hold.
     Lsparts(lsparts::Args),
     /// Find the installed system and mount its tree.
@@ -49,11 +58,14 @@ pub(crate) enum Command {
 
 /// A link with an old name is as good as the word: `dolly -s` is `goldring dolly -s`.
 pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const OLD_NAMES: [&str; 8] = [
+    const OLD_NAMES: [&str; 11] = [
         "dolly",
         "dollyS",
         "dollyC",
         "dping",
+        "ka-d-server",
+        "ka-d-client",
+        "ka-d-session",
         "lsparts",
         "guessmounts",
         "install_bootloader",
@@ -64,6 +76,8 @@ pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .first()
         .and_then(|first| Path::new(first).file_name())
         .and_then(|name| name.to_str())
+        // Two of them were shell scripts.
+        .map(|name| name.strip_suffix(".sh").unwrap_or(name))
         .and_then(|name| OLD_NAMES.iter().find(|old| **old == name));
     if let Some(name) = name {
         args.splice(0..1, ["goldring".into(), (*name).into()]);
@@ -93,6 +107,10 @@ mod tests {
         };
         assert_eq!(words("/usr/bin/dolly -s"), "goldring dolly -s");
         assert_eq!(words("goldring dolly -s"), "goldring dolly -s");
+        assert_eq!(
+            words("./ka-d-session.sh -n 4"),
+            "goldring ka-d-session -n 4"
+        );
         assert_eq!(words("install_bootloader"), "goldring install_bootloader");
     }
 
@@ -122,6 +140,12 @@ mod tests {
             "dollyC -v --wait 300",
             "dping -h node2",
             "dping node2 node3",
+            "ka-d-server -s kainstall1 -n 3 -e true -l -d 10 -a 2 -p 1 -P 2",
+            "ka-d-server -n 1 --timeout 5 --partial --bind 10.0.0.1",
+            "ka-d-server -s x --only node2,node3 --only node4",
+            "ka-d-client -w -s kainstall1 -e true",
+            "ka-d-client -g -h node1",
+            "ka-d-session -n 4 --name lab",
             "lsparts -v",
             "guessmounts /mnt --root /dev/sda1",
             "guessmounts --umount",
@@ -150,6 +174,13 @@ mod tests {
             "dollyS -f x --leave-behind 1",
             "dollyC -f x",
             "dping",
+            "ka-d-server -n 0",
+            "ka-d-server -a 5",
+            "ka-d-server -n 2 --only node2",
+            "ka-d-server -l --unbounded",
+            "ka-d-server x",
+            "ka-d-client",
+            "ka-d-client -s x -h y",
             "lsparts x",
             "guessmounts --umount --root /dev/sda1",
             "install_bootloader --root",

@@ -5,6 +5,7 @@ mod cli;
 mod dolly;
 mod dollyplus;
 mod fault;
+mod ka;
 mod node;
 mod tools;
 
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
         cli::Command::DollyS(args) => dollyplus::serve(&args),
         cli::Command::DollyC(args) => dollyplus::clone(&args),
         cli::Command::Dping(args) => dollyplus::ping(&args),
+        cli::Command::KaServer(args) => ka::serve(&args),
+        cli::Command::KaClient(args) => ka::receive(&args),
+        cli::Command::KaSession(args) => ka::send_stage2(&args),
         cli::Command::Lsparts(args) => tools::lsparts::run(&args),
         cli::Command::Guessmounts(args) => tools::guessmounts::run(&args),
         cli::Command::InstallBootloader(args) => tools::install_bootloader::run(&args),

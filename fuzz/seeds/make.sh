@@ -30,3 +30,5 @@ answer nothing 'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n'
 answer ftp '220 hello\r\n331 who?\r\n230 in\r\n200 binary\r\n213 5\r\n229 Entering Extended Passive Mode (|||9|)\r\n150 coming\r\n226 done\r\n'
 answer passive '220 a\r\n230 b\r\n200 c\r\n213 5\r\n500 no\r\n227 Entering Passive Mode (127,0,0,1,0,9)\r\n'
 answer url 'http://[2001:db8::1]:8080/a%%20b'
+
+python3 ./ka.py

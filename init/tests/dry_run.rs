@@ -132,6 +132,24 @@ fn a_boot_is_told_step_by_step() {
     assert!(output.status.success());
 }
 
+/// The line of the manual, as it stands; and with a private session.
+#[test]
+fn stage_2_by_ka_is_told() {
+    let world = world();
+    let line = "initrd=images/all.rdz ramdisk_size=64000 vga=788 \
+                automatic=method:ka,interface:eth0,network:dhcp root=/dev/ram3 rw rescue kamethod";
+    for (more, session) in [("", "getstage2"), (" kaopt=lab", "lab")] {
+        let output = init(world.path(), &format!("{line}{more}"), KERNEL);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        let wanted = format!(
+            "would look 5 times 10 s for the ka server of session {session} and unpack what it sends"
+        );
+        assert!(said.contains(&wanted), "{said}");
+        assert!(output.status.success());
+    }
+}
+
 /// The line of the manual, as it stands.
 #[test]
 fn stage_2_by_dolly_is_told() {
@@ -200,11 +218,6 @@ fn each_misfortune_is_one_sentence_that_says_what_to_do() {
             "automatic=method:http,interface:",
             KERNEL,
             "interface: has no value",
-        ),
-        (
-            "automatic=method:ka,interface:eth0,network:dhcp root=/dev/ram3 rw rescue kamethod",
-            KERNEL,
-            "method:ka comes with a later version; use method:http or method:dolly",
         ),
         (
             good,

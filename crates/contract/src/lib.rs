@@ -9,6 +9,7 @@
 pub mod bootargs;
 pub mod handover;
 pub mod image;
+pub mod ka;
 pub mod limits;
 pub mod paths;
 mod root;

@@ -36,6 +36,14 @@ pub const DOLLY_CONFIG_SAFE: usize = 1400;
 /// The most clients that dolly 0.57 accepts.
 pub const DOLLY_CLIENTS_MAX: usize = 10_000;
 
+/// How long a ka client looks for its server (old client: 11 requests in 10 s).
+pub const KA_FIND: Duration = Duration::from_secs(10);
+/// How long a ka session waits for its nodes, and a node for the start, when nobody says
+/// another time: as a ring does.
+pub const KA_WAIT: Duration = DOLLY_RING_WAIT;
+/// A ka node that has answered nothing for so long is dead (old server: 10 s).
+pub const KA_SILENCE: Duration = Duration::from_secs(10);
+
 /// Tries to get an address before the node reboots.
 pub const DHCP_TRIES: u32 = 6;
 /// Tries to fetch stage 2 over http, nfs or ftp before the node reboots.

@@ -35,7 +35,9 @@ pub const MODPROBE: &str = "/sbin/modprobe";
 pub const STAGE2_FILE: &str = "/run/stage2/rescue.clp";
 /// What a compressed loop image was expanded to.
 pub const STAGE2_EXPANDED: &str = "/run/stage2/rescue.iso";
-/// The read-only stage 2.
+/// A stage 2 that came as a tree.
+pub const STAGE2_TREE: &str = "/run/stage2/tree";
+/// The read-only stage 2: where its image is mounted.
 pub const STAGE2_LOWER: &str = "/run/stage2/lower";
 /// Memory that takes what stage 2 writes.
 pub const STAGE2_UPPER: &str = "/run/stage2/upper";

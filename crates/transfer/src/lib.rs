@@ -7,6 +7,7 @@ pub mod dolly;
 pub mod dollyplus;
 pub mod fetch;
 pub mod fib;
+pub mod ka;
 mod pace;
 mod pool;
 pub mod pump;

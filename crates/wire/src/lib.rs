@@ -7,6 +7,7 @@ pub mod dhcp6;
 pub mod discover;
 pub mod dolly;
 pub mod dollyplus;
+pub mod ka;
 pub mod router;
 pub mod ssh_key;
 pub mod syslog;

@@ -6,6 +6,7 @@
 mod cdrom;
 mod disk;
 mod dolly;
+mod ka;
 pub(crate) mod mounted;
 mod nfs;
 mod web;
@@ -27,10 +28,10 @@ pub(crate) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
         Method::Http => web::deliver(ctx, Scheme::Http),
         Method::Ftp => web::deliver(ctx, Scheme::Ftp),
         Method::Dolly => dolly::deliver(ctx),
+        Method::Ka => ka::deliver(ctx),
         Method::Nfs => nfs::deliver(ctx),
         Method::Cdrom => cdrom::deliver(ctx),
         Method::Disk => disk::deliver(ctx),
-        method => Err(later(method)),
     }
 }
 
@@ -43,17 +44,11 @@ pub(crate) fn plan(ctx: &Ctx) -> Result<String, Fate> {
         Method::Http => web::plan(ctx, Scheme::Http),
         Method::Ftp => web::plan(ctx, Scheme::Ftp),
         Method::Dolly => dolly::plan(ctx),
+        Method::Ka => Ok(ka::plan(ctx)),
         Method::Nfs => nfs::plan(ctx),
         Method::Cdrom => cdrom::plan(ctx),
         Method::Disk => disk::plan(ctx),
-        method => Err(later(method)),
     }
-}
-
-fn later(method: Method) -> Fate {
-    Fate::reboot(format!(
-        "method:{method} comes with a later version; use method:http or method:dolly"
-    ))
 }
 
 /// The server of `server:`, or the boot server that DHCP named.

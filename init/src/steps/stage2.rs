@@ -23,8 +23,9 @@ use crate::insert::{Kernel, by_name};
 pub(crate) struct Stage2 {
     binds: Vec<Mounted>,
     root: Mounted,
-    lower: Mounted,
-    /// None when the image is a block device itself.
+    /// None when stage 2 is a tree in memory.
+    lower: Option<Mounted>,
+    /// None when there is no image, or it is a block device itself.
     device: Option<LoopDevice>,
 }
 
@@ -41,16 +42,25 @@ pub(super) fn run(ctx: &mut Ctx) -> Result<(), Fate> {
         .image
         .clone()
         .ok_or_else(|| Fate::reboot("stage 2 was not fetched; please report it with this line"))?;
-    let (image, fs) = content::open(ctx, image)?;
-    load_modules(ctx, fs);
-    let mut stage2 = mount(&ctx.root, &image, fs).map_err(|(what, error)| match what {
-        FILE_SYSTEM => content::broken(&image, fs, &error),
-        what => Fate::reboot(format!("mounting stage 2, {what}: {error}")),
-    })?;
+    let mut stage2 = if image.is_dir() {
+        load_modules(ctx, &[]);
+        over(&ctx.root, &image, None).map_err(|(what, error)| trouble(what, &error))?
+    } else {
+        let (image, fs) = content::open(ctx, image)?;
+        load_modules(ctx, fs.kernel_types());
+        mount(&ctx.root, &image, fs).map_err(|(what, error)| match what {
+            FILE_SYSTEM => content::broken(&image, fs, &error),
+            what => trouble(what, &error),
+        })?
+    };
     check_agent(&ctx.root)?;
     show_kept(ctx, &mut stage2);
     ctx.stage2 = Some(stage2);
     Ok(())
+}
+
+fn trouble(what: &str, error: &io::Error) -> Fate {
+    Fate::reboot(format!("mounting stage 2, {what}: {error}"))
 }
 
 /// With `keepmounted` people see where stage 2 came from.
@@ -71,7 +81,7 @@ fn show_kept(ctx: &Ctx, stage2: &mut Stage2) {
 /// What comes from an old boot server mounts well and has no agent in it.
 fn check_agent(root: &Root) -> Result<(), Fate> {
     let agent = root
-        .join(paths::STAGE2_LOWER)
+        .join(paths::STAGE2_ROOT)
         .join(paths::AGENT.trim_start_matches('/'));
     if agent.symlink_metadata().is_ok() {
         return Ok(());
@@ -84,7 +94,7 @@ fn check_agent(root: &Root) -> Result<(), Fate> {
 }
 
 /// Loads what mounting needs; what is built into the kernel is not in the tables.
-fn load_modules(ctx: &Ctx, fs: FileSystem) {
+fn load_modules(ctx: &Ctx, types: &[&'static str]) {
     let release = ctx.release();
     let mut kernel = Kernel {
         root: &ctx.root,
@@ -92,17 +102,20 @@ fn load_modules(ctx: &Ctx, fs: FileSystem) {
         names: &ctx.tables.names,
         dry_run: false,
     };
-    let types = fs.kernel_types().iter().copied();
-    for name in ["loop", "overlay"].into_iter().chain(types) {
+    for name in ["loop", "overlay"].iter().chain(types) {
         by_name(&ctx.tables, name, &mut kernel);
     }
 }
 
-/// Loop device, lower tree, overlay, and the kernel's file systems inside.
-fn mount(root: &Root, file: &Path, fs: FileSystem) -> Result<Stage2, (&'static str, io::Error)> {
-    fn at<T>(what: &'static str, result: io::Result<T>) -> Result<T, (&'static str, io::Error)> {
-        result.map_err(|error| (what, error))
-    }
+/// What went wrong, and how.
+type Trouble = (&'static str, io::Error);
+
+fn at<T>(what: &'static str, result: io::Result<T>) -> Result<T, Trouble> {
+    result.map_err(|error| (what, error))
+}
+
+/// Loop device, the tree in the image, and what lies over it.
+fn mount(root: &Root, file: &Path, fs: FileSystem) -> Result<Stage2, Trouble> {
     let metadata = at("image", file.metadata())?;
     let device = if metadata.file_type().is_block_device() {
         None
@@ -116,6 +129,15 @@ fn mount(root: &Root, file: &Path, fs: FileSystem) -> Result<Stage2, (&'static s
     let kernel_type = fs.kernel_types()[0];
     let lower = Mounted::new(source, &lower_dir, kernel_type, Access::ReadOnly, options);
     let lower = at(FILE_SYSTEM, lower)?;
+    over(root, &lower_dir, Some((lower, device)))
+}
+
+/// The overlay over a tree, and the kernel's file systems inside.
+fn over(
+    root: &Root,
+    lower_dir: &Path,
+    image: Option<(Mounted, Option<LoopDevice>)>,
+) -> Result<Stage2, Trouble> {
     let upper = root.join(paths::STAGE2_UPPER);
     for folder in ["data", "work"] {
         at("upper folders", std::fs::create_dir_all(upper.join(folder)))?;
@@ -134,6 +156,7 @@ fn mount(root: &Root, file: &Path, fs: FileSystem) -> Result<Stage2, (&'static s
         Access::ReadWrite,
         &options,
     );
+    let (lower, device) = image.map_or((None, None), |(lower, device)| (Some(lower), device));
     let mut stage2 = Stage2 {
         binds: Vec::new(),
         root: at("overlay", overlay)?,

@@ -156,6 +156,15 @@ impl Net {
         Ok(())
     }
 
+    /// Gives a computer a default route, which old ka needs for its broadcast.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn default_route(&self, computer: usize) -> Result<()> {
+        let name = self.namespace(computer);
+        ip(&["-n", &name, "route", "replace", "default", "dev", "eth0"])
+    }
+
     /// How many bytes a computer's card has sent and received.
     ///
     /// # Errors

@@ -73,6 +73,11 @@ pub fn plus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/plus.py")
 }
 
+/// The independent old ka.
+pub fn ka() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/ka.py")
+}
+
 impl Program {
     /// Starts `words` on a computer, in `folder`; it is called `n` and the number there.
     ///

@@ -13,6 +13,20 @@ use crate::program::{Program, classic, plus};
 /// Long enough for anything that is not broken.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// So many bytes that nothing can pack; the same ones each time.
+pub fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ size as u64;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
 /// A ring that is not running yet.
 #[derive(Debug)]
 pub struct Ring {
@@ -31,20 +45,11 @@ impl Ring {
     /// # Errors
     /// The network cannot be made.
     pub fn new(goldring: &Path, clients: usize, size: usize) -> Result<Self> {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ size as u64;
-        let mut input = Vec::with_capacity(size + 8);
-        while input.len() < size {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            input.extend(state.to_le_bytes());
-        }
-        input.truncate(size);
         let ring = Self {
             net: Net::new(clients + 1)?,
             folder: tempfile::tempdir()?,
             goldring: goldring.to_owned(),
-            input,
+            input: noise(size),
             clients,
         };
         fs::create_dir_all(ring.home(0))?;

@@ -7,6 +7,8 @@ mod faults;
 mod forms;
 mod garbage;
 mod ipv6;
+mod ka;
+mod ka_faults;
 mod leases;
 mod manual;
 mod over;
@@ -72,6 +74,8 @@ fn main() {
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),
         (plus_slow::STORIES, &reason),
+        (ka::STORIES, &reason),
+        (ka_faults::STORIES, &reason),
         (targets::STORIES, &reason),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),

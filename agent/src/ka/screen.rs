@@ -1,0 +1,95 @@
+//! What a person sees of a ka session.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use goldring_transfer::ka::{Event, Reporter};
+use goldring_wire::ka::{client, server};
+
+use crate::dolly::screen::progress_line;
+
+/// Between two progress lines on a terminal, and elsewhere.
+const BEATS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// Prints events.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    verbose: bool,
+    terminal: bool,
+    started: Option<Instant>,
+    next: Instant,
+    open_line: bool,
+}
+
+impl Screen {
+    pub(crate) fn new(verbose: bool) -> Self {
+        Self {
+            verbose,
+            terminal: io::stderr().is_terminal(),
+            started: None,
+            next: Instant::now(),
+            open_line: false,
+        }
+    }
+
+    /// A line for people.
+    pub(crate) fn say(&mut self, line: &str) {
+        if std::mem::take(&mut self.open_line) {
+            let _ = writeln!(io::stderr());
+        }
+        // A console that is gone must not stop a session.
+        let _ = writeln!(io::stderr(), "ka: {line}");
+    }
+
+    /// A line for those who asked for all.
+    fn talk(&mut self, line: &str) {
+        if self.verbose {
+            self.say(line);
+        }
+    }
+
+    fn start(&mut self) {
+        self.started = Some(Instant::now());
+        self.next = Instant::now() + BEATS.0;
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        let now = Instant::now();
+        let Some(started) = self.started.filter(|_| now >= self.next) else {
+            return;
+        };
+        let line = progress_line(bytes, None, now.duration_since(started));
+        if !self.terminal {
+            self.next = now + BEATS.1;
+            return self.say(&line);
+        }
+        self.next = now + BEATS.0;
+        let mut out = io::stderr();
+        // \x1b[K clears what a longer line left.
+        let _ = write!(out, "\rka: {line}\x1b[K");
+        let _ = out.flush();
+        self.open_line = true;
+    }
+}
+
+impl Reporter for Screen {
+    fn event(&mut self, event: Event) {
+        let line = event.to_string();
+        match &event {
+            Event::Progress(bytes) => self.progress(*bytes),
+            Event::Server(server::Event::Complete) => {
+                self.start();
+                self.say(&line);
+            }
+            Event::Client(client::Event::Parent(_)) => {
+                if self.started.is_none() {
+                    self.start();
+                }
+                self.say(&line);
+            }
+            Event::Server(server::Event::Tree(_) | server::Event::Ended(_))
+            | Event::Client(client::Event::Welcome | client::Event::Child(..)) => self.talk(&line),
+            _ => self.say(&line),
+        }
+    }
+}

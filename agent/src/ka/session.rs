@@ -1,0 +1,65 @@
+//! `goldring ka-d-session`: stage 2 for nodes that boot with `method:ka`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use goldring_contract::ka::stage2_session;
+use goldring_contract::limits::KA_SILENCE;
+use goldring_transfer::ka::Ports;
+use goldring_transfer::ka::server::{Options, serve};
+use goldring_wire::ka::server::{Late, Lead};
+
+use super::screen::Screen;
+use super::server::sum_up;
+use super::{SessionArgs, command};
+
+/// Where the old tools kept stage 2.
+const DATA_PATH: &str = "/mnt/ka";
+
+/// Sends a folder as a tar.
+pub(super) fn run(args: &SessionArgs) -> anyhow::Result<()> {
+    let folder = folder(args);
+    let mut inside = std::fs::read_dir(&folder).with_context(|| {
+        format!(
+            "looking into {}; unpack stage 2 there, or say another folder with DATA_PATH=",
+            folder.display()
+        )
+    })?;
+    if inside.next().is_none() {
+        bail!("{} is empty; unpack stage 2 there", folder.display());
+    }
+    let session = stage2_session(args.name.as_deref());
+    let options = Options {
+        session: Some(session),
+        wanted: usize::try_from(args.nodes)?,
+        expected: None,
+        patience: Duration::from_secs(args.timeout),
+        late: if args.partial {
+            Late::GoOn
+        } else {
+            Late::GiveUp
+        },
+        arity: 1,
+        lead: Lead::WhenFew,
+        release: None,
+        silence: KA_SILENCE,
+        bind: args.bind,
+        ports: Ports::default(),
+    };
+    let mut open = || {
+        let mut tar = Command::new("tar");
+        tar.args(["--create", "--numeric-owner", "--file", "-", "--directory"]);
+        tar.arg(&folder).arg(".");
+        command::source_of(tar)
+    };
+    let summary = serve(&options, &mut open, &mut Screen::new(args.verbose))?;
+    sum_up(&summary)
+}
+
+fn folder(args: &SessionArgs) -> PathBuf {
+    let given = args.data_path.clone();
+    let given = given.or_else(|| std::env::var_os("DATA_PATH").map(PathBuf::from));
+    given.unwrap_or_else(|| PathBuf::from(DATA_PATH))
+}
