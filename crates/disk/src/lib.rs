@@ -3,15 +3,19 @@
 //! system mounts, and compressed images.
 
 pub mod cloop;
+pub mod desc;
 pub mod escape;
 pub mod fstab;
+pub mod guid;
 pub mod gzip;
+pub mod layout;
 pub mod lsblk;
 pub mod member;
 pub mod parts;
 pub mod probe;
 pub mod source;
 pub mod superblock;
+pub mod table;
 pub mod target;
 pub mod users;
 pub mod writer;
