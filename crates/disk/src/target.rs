@@ -35,8 +35,8 @@ pub struct Target {
     pub path: PathBuf,
     /// What it is.
     pub kind: Kind,
-    /// Open for writing; a block device exclusively, so that nobody mounts it
-    /// meanwhile.
+    /// Open for writing, and a block device for reading as well and
+    /// exclusively, so that nobody mounts it meanwhile.
     pub file: File,
 }
 
@@ -201,6 +201,7 @@ impl Target {
         // On a block device O_EXCL means: nobody else may hold it, and nobody may
         // mount it while we do (open(2)).
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed())
             .open(root.join(path))

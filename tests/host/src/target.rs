@@ -20,9 +20,17 @@ impl Loop {
     /// # Errors
     /// There are no loop devices here.
     pub fn new(file: &Path, size: u64) -> Result<Self> {
+        Self::with_sectors(file, size, 512)
+    }
+
+    /// The same with larger sectors.
+    ///
+    /// # Errors
+    /// As [`Loop::new`].
+    pub fn with_sectors(file: &Path, size: u64, sector_size: u32) -> Result<Self> {
         std::fs::File::create(file)?.set_len(size)?;
         let output = Command::new("losetup")
-            .args(["-f", "--show"])
+            .args(["-f", "--show", "-b", &sector_size.to_string()])
             .arg(file)
             .output()?;
         if !output.status.success() {

@@ -206,6 +206,15 @@ impl Kind {
         known.map_or_else(|| self.word(), |known| known.name.into())
     }
 
+    /// The type of GPT that stands for it.
+    pub fn in_gpt(self) -> Option<Self> {
+        match self {
+            Self::Extended(_) => None,
+            Self::Dos(byte) => of_byte(byte).map(Self::Gpt),
+            gpt @ Self::Gpt(_) => Some(gpt),
+        }
+    }
+
     /// Whether it holds logical partitions.
     pub fn is_extended(self) -> bool {
         matches!(self, Self::Extended(_))

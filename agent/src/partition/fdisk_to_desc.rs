@@ -1,0 +1,249 @@
+//! `fdisk_to_desc`: the desc of a disk as it is.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use goldring_contract::Root;
+use goldring_disk::desc::{Content, Desc};
+use goldring_disk::describe::{describe, to_gpt, to_old};
+use goldring_disk::fstab;
+use goldring_disk::identity::Identity;
+use goldring_disk::table::Part;
+use goldring_disk::target::decimal;
+use goldring_disk::users;
+
+use super::Disk;
+
+const EXAMPLES: &str = "\
+Examples:
+  fdisk_to_desc > desc             the only disk of this computer
+  fdisk_to_desc /dev/sda > desc    one of several
+  fdisk_to_desc -o descs           all disks: descs/sda.desc, descs/sdb.desc
+  fdisk_to_desc --old /dev/sda     words that programs before goldring read
+  fdisk_to_desc --gpt /dev/sda     for a gpt table, though this disk has none
+
+The desc makes the same partitions on the same disk; on a larger one the last
+of them fills the rest. goldring partition --dry-run shows what comes of it.";
+
+/// Options of `fdisk_to_desc`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Write one file for each disk into this folder
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Write only what programs before goldring read; the rest in comments
+    #[arg(long, conflicts_with = "gpt")]
+    old: bool,
+    /// Describe a gpt table, also where the disk has another
+    #[arg(long)]
+    gpt: bool,
+    /// Bytes of a sector of a disk that is a file
+    #[arg(long, default_value = "512", value_name = "BYTES", value_parser = ["512", "4096"])]
+    sector_size: String,
+    /// The disks; all when there are none
+    #[arg(value_name = "DISK")]
+    disks: Vec<PathBuf>,
+}
+
+/// Prints the desc, or writes one file for each disk.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let root = Root::system();
+    let disks = disks(&root, args)?;
+    let names: Vec<String> = disks
+        .iter()
+        .map(|disk| disk.path.display().to_string())
+        .collect();
+    if let ([_, _, ..], None) = (&disks[..], &args.output) {
+        bail!(
+            "there are several disks: {}; name one, or write -o DIR for a file each",
+            names.join(", ")
+        );
+    }
+    let mut texts = Vec::new();
+    for disk in &disks {
+        let text = text(&root, disk, args).with_context(|| disk.path.display().to_string())?;
+        texts.push((disk, text));
+    }
+    match &args.output {
+        None => texts.iter().for_each(|(_, text)| print!("{text}")),
+        Some(folder) => {
+            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+            for (disk, text) in texts {
+                save(folder, disk, &text)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Those that were named, or all that have a partition table.
+fn disks(root: &Root, args: &Args) -> anyhow::Result<Vec<Disk>> {
+    let sector_size = args.sector_size.parse().unwrap_or(512);
+    if !args.disks.is_empty() {
+        let disks = args.disks.iter();
+        return disks
+            .map(|disk| Disk::open(root, disk, sector_size))
+            .collect();
+    }
+    let mut found = Vec::new();
+    for (name, _) in users::disks(root) {
+        let path = PathBuf::from(format!("/dev/{name}"));
+        // A drive without a disk, or one that only answers to other programs.
+        let Ok(disk) = Disk::open(root, &path, sector_size) else {
+            continue;
+        };
+        if matches!(disk.table(root), Ok(None)) {
+            eprintln!("{} has no partition table and is left out", path.display());
+        } else {
+            found.push(disk);
+        }
+    }
+    if found.is_empty() {
+        bail!("no disk with a partition table is here; name one, such as fdisk_to_desc /dev/sda");
+    }
+    Ok(found)
+}
+
+fn save(folder: &Path, disk: &Disk, text: &str) -> anyhow::Result<()> {
+    let name = disk.path.file_name().unwrap_or(disk.path.as_os_str());
+    let path = folder.join(format!("{}.desc", name.to_string_lossy()));
+    let shown = path.display();
+    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+    let mut file = match file {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{shown} exists and is not overwritten; remove it, or write another -o")
+        }
+        other => other.with_context(|| format!("making {shown}"))?,
+    };
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("writing {shown}"))?;
+    eprintln!("{} is described in {shown}", disk.path.display());
+    Ok(())
+}
+
+fn text(root: &Root, disk: &Disk, args: &Args) -> anyhow::Result<String> {
+    let described = describe_disk(root, disk)?;
+    let geometry = disk.geometry;
+    let mut text = format!(
+        "# {}: {}, sectors of {} bytes\n",
+        disk.path.display(),
+        decimal(geometry.sectors * u64::from(geometry.sector_size)),
+        geometry.sector_size
+    );
+    for note in &described.notes {
+        eprintln!("{}: {note}", disk.path.display());
+        text.push_str(&format!("# {note}\n"));
+    }
+    let desc = &described.desc;
+    text.push_str(&match (args.old, args.gpt) {
+        (true, _) => to_old(desc)?,
+        (_, true) => to_gpt(desc)?.to_string(),
+        _ => desc.to_string(),
+    });
+    Ok(text)
+}
+
+/// A disk's desc, and sentences about what it cannot say.
+#[derive(Debug)]
+pub(crate) struct Described {
+    /// The desc.
+    pub(crate) desc: Desc,
+    /// What is not in it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The desc of a disk: its table, what is in its partitions, and where that is mounted.
+///
+/// # Errors
+/// It has no table, or one that cannot be said.
+pub(crate) fn describe_disk(root: &Root, disk: &Disk) -> anyhow::Result<Described> {
+    let Some(table) = disk.table(root)? else {
+        bail!("there is no partition table; goldring lsparts shows what is there");
+    };
+    let mut notes = Vec::new();
+    let mut contents = Vec::new();
+    for part in &table.parts {
+        let content = if part.kind.is_extended() {
+            Content::Unsaid
+        } else {
+            content(root, disk, part, &mut notes)?
+        };
+        contents.push(content);
+    }
+    places(root, disk, &table.parts, &mut contents);
+    let desc = describe(&table, &contents)?;
+    Ok(Described { desc, notes })
+}
+
+fn content(
+    root: &Root,
+    disk: &Disk,
+    part: &Part,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Content> {
+    let number = part.number;
+    Ok(match disk.content(root, part)? {
+        Some(Identity::FileSystem(file_system)) => Content::FileSystem(file_system),
+        Some(Identity::OneOfSeveral(_)) => {
+            notes.push(format!(
+                "partition {number} is one of several of a btrfs, which is not made again"
+            ));
+            Content::Nothing
+        }
+        Some(Identity::Member(what)) => {
+            notes.push(format!(
+                "partition {number} is a part of {what}, which is not made again"
+            ));
+            Content::Nothing
+        }
+        Some(Identity::Other(what)) => {
+            notes.push(format!(
+                "partition {number} holds {what}, which is not made again"
+            ));
+            Content::Nothing
+        }
+        None => Content::Nothing,
+    })
+}
+
+/// Where the file systems are mounted, as the running system's fstab says.
+fn places(root: &Root, disk: &Disk, parts: &[Part], contents: &mut [Content]) {
+    let text = fs::read_to_string(root.join("/etc/fstab")).unwrap_or_default();
+    let entries = fstab::parse(&text);
+    let mut taken = Vec::new();
+    for (part, content) in parts.iter().zip(contents) {
+        let Content::FileSystem(file_system) = content else {
+            continue;
+        };
+        let device =
+            goldring_disk::lsblk::join_partition(&disk.path.to_string_lossy(), part.number);
+        let names = [
+            Some(device),
+            file_system.uuid.as_ref().map(|uuid| format!("UUID={uuid}")),
+            file_system
+                .label
+                .as_ref()
+                .map(|label| format!("LABEL={label}")),
+            part.uuid.map(|uuid| format!("PARTUUID={uuid}")),
+            part.name.as_ref().map(|name| format!("PARTLABEL={name}")),
+        ];
+        let is = |entry: &&fstab::Entry| {
+            let spec = entry.spec.replace('"', "");
+            let named = names
+                .iter()
+                .flatten()
+                .any(|name| name.eq_ignore_ascii_case(&spec));
+            named && entry.place.starts_with('/')
+        };
+        // A btrfs has several places; the first is the one that others lie below.
+        if let Some(entry) = entries.iter().find(is)
+            && !taken.contains(&entry.place)
+        {
+            taken.push(entry.place.clone());
+            file_system.mount = Some(entry.place.clone());
+        }
+    }
+}
