@@ -213,6 +213,8 @@ fn fat(wanted: &FileSystem, place: Place<'_>, line: &mut Line) -> &'static str {
         Format::Fat32 => Some("32"),
         _ => None,
     };
+    // It refuses what it takes for a whole disk, such as a loop device.
+    line.word("-I");
     line.option("-F", width);
     line.option("-i", wanted.uuid.as_ref().map(|uuid| uuid.replace('-', "")));
     line.option("-n", wanted.label.as_ref());
@@ -322,7 +324,7 @@ mod tests {
                 format!("mkfs.btrfs -q -f -U {id} -s 4096 -n 16384 -O extref,^skinny-metadata,^no-holes -R free-space-tree /dev/sda1")),
             (&format!("fs=reiserfs {uuid} label=x"), format!("mkreiserfs -q -f -f -u {id} -l x /dev/sda1")),
             (&format!("fs=jfs {uuid} label=x"), format!("mkfs.jfs -q -L x /dev/sda1; jfs_tune -U {id} /dev/sda1")),
-            ("fs=fat32 uuid=1a2b-3c4d label=ESP block=4096", "mkfs.fat -F 32 -i 1A2B3C4D -n ESP -s 8 /dev/sda1".to_owned()),
+            ("fs=fat32 uuid=1a2b-3c4d label=ESP block=4096", "mkfs.fat -I -F 32 -i 1A2B3C4D -n ESP -s 8 /dev/sda1".to_owned()),
             ("fs=ntfs uuid=5E2AB1C02AB19A01 label=\"Windows 10\" block=4096",
                 "mkntfs -q -Q -F -L Windows 10 -c 4096 -p 2048 -H 255 -S 63 /dev/sda1; serial 5E2AB1C02AB19A01".to_owned()),
             (&format!("fs=swap {uuid} label=swap"), format!("mkswap -q -U {id} -L swap /dev/sda1")),

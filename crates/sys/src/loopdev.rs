@@ -170,6 +170,8 @@ fn config(file: &Path, flags: u32) -> LoopConfig {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
+        // What is cached of the device and not written would be forgotten.
+        let _ = self.device.sync_all();
         // SAFETY: LOOP_CLR_FD takes no argument. The kernel frees the device now or,
         // when it is still mounted, at the last close. No safe call exists in rustix.
         let _ = unsafe { ioctl(&self.device, NoArg::<LOOP_CLR_FD>::new()) };

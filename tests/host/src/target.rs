@@ -46,7 +46,8 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // The device may be gone.
+        // The device may be gone. Partitions would stay when it is something else.
+        let _ = run("partx", &["-d", &self.device]);
         let _ = run("losetup", &["-d", &self.device]);
     }
 }

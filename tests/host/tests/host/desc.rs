@@ -48,13 +48,13 @@ pub(crate) fn unavailable() -> Option<String> {
     Some(format!("there is no {missing}"))
 }
 
-/// A value of the `i`-th partition.
-fn uuid(number: u32) -> String {
-    format!("6d1b0c1e-0000-4000-8000-676f6c6472{number:02}")
+/// The identifier of a partition; stories run at once, and btrfs wants its own everywhere.
+fn uuid(story: u32, number: u32) -> String {
+    format!("6d1b0c1e-0000-4000-8{story:03}-676f6c6472{number:02}")
 }
 
 /// One of each kind, as small as its tool makes it.
-fn every_file_system() -> String {
+fn every_file_system(story: u32) -> String {
     let mut text = String::from("gpt id=6d1b0c1e-0000-4000-8000-676f6c647200\n");
     let lines = [
         "bios 1",
@@ -67,14 +67,14 @@ fn every_file_system() -> String {
         "linux 64 fs=reiserfs label=home uuid=@ block=4096",
         "linux 20 fs=jfs label=old uuid=@",
         "windows 20 fs=ntfs label=Windows uuid=5E2AB1C02AB19A01 block=4096",
-        "windows 20 fs=fat16 label=DATA uuid=0000-0001",
+        "windows 40 fs=fat16 label=DATA uuid=0000-0001 block=4096",
         "swap 10 fs=swap label=swap uuid=@",
         "raid 5 fs=none",
         "linux fill fs=xfs label=rest",
     ];
     for (number, line) in (1..).zip(lines) {
-        text.push_str(&line.replace('@', &uuid(number)));
-        text.push_str(&format!(" part-uuid={}\n", uuid(number + 50)));
+        text.push_str(&line.replace('@', &uuid(story, number)));
+        text.push_str(&format!(" part-uuid={}\n", uuid(story, number + 50)));
     }
     text
 }
@@ -209,7 +209,7 @@ fn file_systems(program: &Path) -> Result<()> {
         let file = folder.path().join("disk");
         let disk = Loop::with_sectors(&file, 1200 << 20, sector_size)?;
         // jfs and reiserfs make nothing of larger sectors.
-        let lines = every_file_system();
+        let lines = every_file_system(sector_size / 512);
         let desc = if sector_size == 512 {
             lines
         } else {
@@ -235,7 +235,7 @@ fn file_systems(program: &Path) -> Result<()> {
                 .args([
                     "-p",
                     "-o",
-                    "export",
+                    "udev",
                     "-O",
                     &bytes(start)?,
                     "-S",
@@ -258,7 +258,7 @@ fn expect(line: &str, found: &str) -> Result<()> {
         found
             .lines()
             .find_map(|line| line.strip_prefix(key))
-            .map(|value| value.replace('\\', ""))
+            .map(|value| value.replace("\\x20", " "))
     };
     let Some(format) = line
         .split("fs=")
@@ -266,7 +266,7 @@ fn expect(line: &str, found: &str) -> Result<()> {
         .and_then(|rest| rest.split(' ').next())
         .filter(|word| *word != "none")
     else {
-        ensure!(has("TYPE=").is_none(), "nothing should be there");
+        ensure!(has("ID_FS_TYPE=").is_none(), "nothing should be there");
         return Ok(());
     };
     let kind = if format.starts_with("fat") {
@@ -274,8 +274,11 @@ fn expect(line: &str, found: &str) -> Result<()> {
     } else {
         format
     };
-    ensure!(has("TYPE=").as_deref() == Some(kind), "it should be {kind}");
-    for (key, theirs) in [(" label=", "LABEL="), (" uuid=", "UUID=")] {
+    ensure!(
+        has("ID_FS_TYPE=").as_deref() == Some(kind),
+        "it should be {kind}"
+    );
+    for (key, theirs) in [(" label=", "ID_FS_LABEL_ENC="), (" uuid=", "ID_FS_UUID=")] {
         let Some(rest) = line.split(key).nth(1) else {
             continue;
         };
@@ -306,12 +309,14 @@ fn desc_of(program: &Path, disk: &str) -> Result<String> {
 fn again(program: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dos = "dos id=0x0badcafe\nlinux 20 boot fs=ext3 label=boot\nextended fill type=f\nlogical swap 10\nlogical linux fill fs=btrfs\n";
-    for desc in [every_file_system(), dos.to_owned()] {
+    for desc in [every_file_system(2), dos.to_owned()] {
         let first = folder.path().join("first").to_string_lossy().into_owned();
         fs::File::create(&first)?.set_len(1200 << 20)?;
         partition(program, folder.path(), &desc, &first)?;
         let text = desc_of(program, &first)?;
         for size in [1200, 1500] {
+            // The first one would be found to have the same btrfs.
+            fs::write(&first, [])?;
             let second = folder.path().join("second").to_string_lossy().into_owned();
             fs::File::create(&second)?.set_len(size << 20)?;
             partition(program, folder.path(), &text, &second)?;
@@ -399,7 +404,7 @@ fn of_others(program: &Path) -> Result<()> {
     let scripts = [
         "label: dos\nlabel-id: 0x12345678\nstart=2048, size=20480, type=83, bootable\nstart=63488, size=40960, type=f\nstart=65536, size=2048, type=82\nstart=77824, size=20000, type=8e\n",
         "label: dos\nunit: sectors\nstart=63, size=20000, type=b\nstart=20480, size=90000, type=5\nstart=20543, size=4001, type=83\nstart=30000, size=80480, type=83\n",
-        "label: gpt\nstart=34, size=2014, type=21686148-6449-6E6F-744E-656564454649\nsize=20480, type=L, name=\"a b\"\nsize=+, type=S\n",
+        "label: gpt\nfirst-lba: 34\nstart=34, size=2014, type=21686148-6449-6E6F-744E-656564454649\nsize=20480, type=L, name=\"a b\"\nsize=+, type=S\n",
     ];
     for script in scripts {
         let image = folder.path().join("image").to_string_lossy().into_owned();
