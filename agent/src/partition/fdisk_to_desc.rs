@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
-use goldring_disk::desc::{Content, Desc};
-use goldring_disk::describe::{describe, to_gpt, to_old};
-use goldring_disk::fstab;
-use goldring_disk::identity::Identity;
-use goldring_disk::table::Part;
+use goldring_disk::describe::{to_gpt, to_old};
 use goldring_disk::target::decimal;
 use goldring_disk::users;
 
 use super::Disk;
+use super::survey::survey;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -125,7 +122,7 @@ fn save(folder: &Path, disk: &Disk, text: &str) -> anyhow::Result<()> {
 }
 
 fn text(root: &Root, disk: &Disk, args: &Args) -> anyhow::Result<String> {
-    let described = describe_disk(root, disk)?;
+    let described = survey(root, disk)?;
     let geometry = disk.geometry;
     let mut text = format!(
         "# {}: {}, sectors of {} bytes\n",
@@ -144,106 +141,4 @@ fn text(root: &Root, disk: &Disk, args: &Args) -> anyhow::Result<String> {
         _ => desc.to_string(),
     });
     Ok(text)
-}
-
-/// A disk's desc, and sentences about what it cannot say.
-#[derive(Debug)]
-pub(crate) struct Described {
-    /// The desc.
-    pub(crate) desc: Desc,
-    /// What is not in it.
-    pub(crate) notes: Vec<String>,
-}
-
-/// The desc of a disk: its table, what is in its partitions, and where that is mounted.
-///
-/// # Errors
-/// It has no table, or one that cannot be said.
-pub(crate) fn describe_disk(root: &Root, disk: &Disk) -> anyhow::Result<Described> {
-    let Some(table) = disk.table(root)? else {
-        bail!("there is no partition table; goldring lsparts shows what is there");
-    };
-    let mut notes = Vec::new();
-    let mut contents = Vec::new();
-    for part in &table.parts {
-        let content = if part.kind.is_extended() {
-            Content::Unsaid
-        } else {
-            content(root, disk, part, &mut notes)?
-        };
-        contents.push(content);
-    }
-    places(root, disk, &table.parts, &mut contents);
-    let desc = describe(&table, &contents)?;
-    Ok(Described { desc, notes })
-}
-
-fn content(
-    root: &Root,
-    disk: &Disk,
-    part: &Part,
-    notes: &mut Vec<String>,
-) -> anyhow::Result<Content> {
-    let number = part.number;
-    Ok(match disk.content(root, part)? {
-        Some(Identity::FileSystem(file_system)) => Content::FileSystem(file_system),
-        Some(Identity::OneOfSeveral(_)) => {
-            notes.push(format!(
-                "partition {number} is one of several of a btrfs, which is not made again"
-            ));
-            Content::Nothing
-        }
-        Some(Identity::Member(what)) => {
-            notes.push(format!(
-                "partition {number} is a part of {what}, which is not made again"
-            ));
-            Content::Nothing
-        }
-        Some(Identity::Other(what)) => {
-            notes.push(format!(
-                "partition {number} holds {what}, which is not made again"
-            ));
-            Content::Nothing
-        }
-        None => Content::Nothing,
-    })
-}
-
-/// Where the file systems are mounted, as the running system's fstab says.
-fn places(root: &Root, disk: &Disk, parts: &[Part], contents: &mut [Content]) {
-    let text = fs::read_to_string(root.join("/etc/fstab")).unwrap_or_default();
-    let entries = fstab::parse(&text);
-    let mut taken = Vec::new();
-    for (part, content) in parts.iter().zip(contents) {
-        let Content::FileSystem(file_system) = content else {
-            continue;
-        };
-        let device =
-            goldring_disk::lsblk::join_partition(&disk.path.to_string_lossy(), part.number);
-        let names = [
-            Some(device),
-            file_system.uuid.as_ref().map(|uuid| format!("UUID={uuid}")),
-            file_system
-                .label
-                .as_ref()
-                .map(|label| format!("LABEL={label}")),
-            part.uuid.map(|uuid| format!("PARTUUID={uuid}")),
-            part.name.as_ref().map(|name| format!("PARTLABEL={name}")),
-        ];
-        let is = |entry: &&fstab::Entry| {
-            let spec = entry.spec.replace('"', "");
-            let named = names
-                .iter()
-                .flatten()
-                .any(|name| name.eq_ignore_ascii_case(&spec));
-            named && entry.place.starts_with('/')
-        };
-        // A btrfs has several places; the first is the one that others lie below.
-        if let Some(entry) = entries.iter().find(is)
-            && !taken.contains(&entry.place)
-        {
-            taken.push(entry.place.clone());
-            file_system.mount = Some(entry.place.clone());
-        }
-    }
 }

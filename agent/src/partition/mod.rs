@@ -7,6 +7,7 @@ pub(crate) mod fdisk_to_desc;
 mod nodes;
 mod plan;
 mod stack;
+pub(crate) mod survey;
 #[cfg(test)]
 mod tests;
 

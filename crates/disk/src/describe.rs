@@ -374,7 +374,7 @@ mod tests {
         fn the_same_table_on_the_same_disk_and_a_sound_one_on_a_larger(
             desc in descs(), megabytes in 100u64..300_000, more in 0u64..100_000, large in any::<bool>(),
         ) {
-            let disk = Geometry::new(megabytes << 20 | 4096 * (more % 256), if large { 4096 } else { 512 });
+            let disk = Geometry::new((megabytes << 20) | (4096 * (more % 256)), if large { 4096 } else { 512 });
             if let Ok(laid) = layout(&desc, disk) {
                 let contents: Vec<Content> = desc.partitions.iter().map(|p| p.content.clone()).collect();
                 let again = describe(&laid.table, &contents).unwrap();
@@ -388,7 +388,7 @@ mod tests {
                     part.ebr = second.parts.iter().find(|other| other.number == part.number).and_then(|other| other.ebr);
                 }
                 prop_assert_eq!(&second.parts, &first.parts);
-                let larger = Geometry::new((megabytes + more) << 20 | 4096 * (more % 256), disk.sector_size);
+                let larger = Geometry::new(((megabytes + more) << 20) | (4096 * (more % 256)), disk.sector_size);
                 let third = layout(&again, larger).unwrap().table;
                 for (small, large) in first.parts.iter().zip(&third.parts) {
                     prop_assert!(large.sectors >= small.sectors && large.number == small.number);

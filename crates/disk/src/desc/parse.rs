@@ -55,18 +55,18 @@ impl Reader {
         }
         let line = Line(number);
         match first.key.as_str() {
-            "dos" | "gpt" => self.header(&first.key, words),
-            "array" => Ok(self.arrays.push(array(line, words)?)),
-            "group" => Ok(self.groups.push(group(line, words)?)),
-            "volume" => Ok(self.volumes.push(volume(line, words)?)),
+            "dos" | "gpt" => self.header(&first.key, words)?,
+            "array" => self.arrays.push(array(line, words)?),
+            "group" => self.groups.push(group(line, words)?),
+            "volume" => self.volumes.push(volume(line, words)?),
             _ => {
                 // What comes first without a header is of a DOS table, as ever.
                 let gpt = self.table.get_or_insert(Table::Dos(None)).is_gpt();
-                Ok(self
-                    .partitions
-                    .push(partition(line, first.key, words, gpt)?))
+                let partition = partition(line, first.key, words, gpt)?;
+                self.partitions.push(partition);
             }
         }
+        Ok(())
     }
 
     fn header(&mut self, word: &str, words: Vec<Word>) -> Result<(), String> {
@@ -331,7 +331,8 @@ fn file_system(format: Format, details: Details) -> Result<FileSystem, String> {
             "{wrong:?} is no feature; write their names with commas and no blanks"
         ));
     }
-    if !features.is_empty() && !(format.is_ext() || matches!(format, Format::Xfs | Format::Btrfs)) {
+    let choice = format.is_ext() || matches!(format, Format::Xfs | Format::Btrfs);
+    if !choice && !features.is_empty() {
         return Err(format!(
             "{format} has no features to choose from; leave out features="
         ));

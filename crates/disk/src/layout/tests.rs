@@ -271,7 +271,7 @@ fn sound(layout: &Layout, desc: &Desc) {
 proptest! {
     #[test]
     fn every_layout_is_sound(desc in descs(), megabytes in 1u64..300_000, large in any::<bool>()) {
-        let disk = Geometry::new(megabytes << 20 | 512, if large { 4096 } else { 512 });
+        let disk = Geometry::new((megabytes << 20) | 512, if large { 4096 } else { 512 });
         if let Ok(layout) = layout(&desc, disk) {
             sound(&layout, &desc);
         }

@@ -25,6 +25,8 @@ pub struct Group {
     pub name: String,
     /// Bytes of an extent.
     pub extent: u64,
+    /// How many extents its parts have.
+    pub extents: u64,
     /// Its logical volumes.
     pub volumes: Vec<Volume>,
 }
@@ -129,9 +131,14 @@ fn describe(all: &Section) -> Option<Group> {
             }
         }
     }
+    let parts = group
+        .section("physical_volumes")
+        .map_or(&[][..], |parts| &parts.sections);
+    let counts = parts.iter().filter_map(|(_, part)| part.number("pe_count"));
     Some(Group {
         name: name.clone(),
         extent,
+        extents: counts.fold(0, u64::saturating_add),
         volumes,
     })
 }
@@ -230,7 +237,10 @@ mod tests {
         let physical = read(&mut Cursor::new(REAL)).unwrap().unwrap();
         assert_eq!(physical.uuid, "n83moU-AyFQ-uB2K-HEHW-NSz6-Ztui-x3euNP");
         let group = physical.group.unwrap();
-        assert_eq!((group.name.as_str(), group.extent), ("vg0", 4 << 20));
+        assert_eq!(
+            (group.name.as_str(), group.extent, group.extents),
+            ("vg0", 4 << 20, 48)
+        );
         let volumes: Vec<String> = group
             .volumes
             .iter()

@@ -289,8 +289,12 @@ fn put(sector: &mut [u8], entries: &[[u8; ENTRY]]) {
     sector[510..512].copy_from_slice(&SIGNATURE);
 }
 
-/// The tables of the logical partitions with their sectors.
-fn chain(table: &PartitionTable) -> Result<Vec<(u64, [[u8; ENTRY]; 2])>, WriteError> {
+/// The sector of the table of a logical partition, and its entries: the partition, and the
+/// next table.
+type Ebr = (u64, [[u8; ENTRY]; 2]);
+
+/// The tables of the logical partitions.
+fn chain(table: &PartitionTable) -> Result<Vec<Ebr>, WriteError> {
     let logical: Vec<(u64, &Part)> = table
         .parts
         .iter()

@@ -28,7 +28,7 @@ pub fn wipe(table: &PartitionTable, disk: &mut (impl Write + Seek)) -> io::Resul
 }
 
 fn zeros(disk: &mut (impl Write + Seek), begin: u64, end: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     disk.seek(SeekFrom::Start(begin))?;
     let mut left = end.saturating_sub(begin);
     while left > 0 {
