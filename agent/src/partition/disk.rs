@@ -64,7 +64,12 @@ impl Disk {
         {
             bail!("{shown} is a partition; name the disk on which it is");
         }
-        let file = File::open(&real).with_context(|| format!("opening {shown}"))?;
+        let file = match File::open(&real) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                bail!("{shown} may be read by root only; run this as root")
+            }
+            other => other.with_context(|| format!("opening {shown}"))?,
+        };
         let (bytes, sector_size) = if is_device {
             let asking = || format!("asking for the size of {shown}");
             let size = goldring_sys::block::size(&file).with_context(asking)?;

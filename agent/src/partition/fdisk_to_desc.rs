@@ -37,8 +37,9 @@ pub(crate) struct Args {
     /// Describe a gpt table, also where the disk has another
     #[arg(long)]
     gpt: bool,
-    /// Bytes of a sector of a disk that is a file
+    /// Bytes of a sector of a disk that is a file: 512 or 4096
     #[arg(long, default_value = "512", value_name = "BYTES", value_parser = ["512", "4096"])]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     sector_size: String,
     /// The disks; all when there are none
     #[arg(value_name = "DISK")]

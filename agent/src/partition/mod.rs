@@ -50,8 +50,9 @@ pub(crate) struct Args {
     /// Do it. Everything on the disks is lost
     #[arg(long, group = "decision")]
     yes: bool,
-    /// Bytes of a sector of a disk that is a file
+    /// Bytes of a sector of a disk that is a file: 512 or 4096
     #[arg(long, default_value = "512", value_name = "BYTES", value_parser = ["512", "4096"])]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     sector_size: String,
     /// The disks, or files that are images of disks
     #[arg(required = true, value_name = "DISK")]

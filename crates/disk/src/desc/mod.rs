@@ -12,6 +12,7 @@
 //! of its own: `gpt`, `array`, `group`, `volume`. docs/guide/desc.md explains each word.
 
 mod check;
+mod content;
 mod format;
 mod kind;
 mod options;
@@ -20,6 +21,7 @@ mod print;
 pub mod size;
 #[cfg(test)]
 pub(crate) mod tests;
+mod upon;
 
 use std::fmt;
 

@@ -308,7 +308,7 @@ fn desc_of(program: &Path, disk: &str) -> Result<String> {
 /// last partition is larger then.
 fn again(program: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let dos = "dos id=0x0badcafe\nlinux 20 boot fs=ext3 label=boot\nextended fill type=f\nlogical swap 10\nlogical linux fill fs=btrfs\n";
+    let dos = "dos id=0x0badcafe\nlinux 20 boot fs=ext3 label=boot\nextended fill type=f\nlogical swap 10\nlogical linux 30 fs=ext4\nlogical linux fill fs=btrfs\n";
     for desc in [every_file_system(2), dos.to_owned()] {
         let first = folder.path().join("first").to_string_lossy().into_owned();
         fs::File::create(&first)?.set_len(1200 << 20)?;
