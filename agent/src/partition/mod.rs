@@ -1,7 +1,7 @@
 //! `partition`: disks made as their desc files say. A plan is computed and shown first;
 //! nothing is destroyed that does not fit, and no disk that somebody uses.
 
-mod apply;
+pub(crate) mod apply;
 mod disk;
 pub(crate) mod fdisk_to_desc;
 mod nodes;
