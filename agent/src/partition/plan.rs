@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use goldring_contract::Root;
-use goldring_disk::desc::{Content, Desc, FileSystem, Partition, size::megabytes};
+use goldring_disk::desc::{Array, Content, Desc, FileSystem, Partition, Volume, size::megabytes};
 use goldring_disk::identity::Identity;
 use goldring_disk::layout::{Layout, layout};
 use goldring_disk::table::Part;
@@ -58,11 +58,13 @@ impl Plan {
         let rows = self.layout.table.parts.iter().zip(&self.desc.partitions);
         let rows = rows.map(|(part, line)| self.row(part, will_hold(line)));
         text.push_str(&columns(rows.collect()));
-        for array in &self.desc.arrays {
-            text.push_str(&format!("  {array}\n"));
+        for array in self.desc.arrays.iter().cloned() {
+            let content = shortened(array.content);
+            text.push_str(&format!("  {}\n", Array { content, ..array }));
         }
-        for volume in &self.desc.volumes {
-            text.push_str(&format!("  {volume}\n"));
+        for volume in self.desc.volumes.iter().cloned() {
+            let content = shortened(volume.content);
+            text.push_str(&format!("  {}\n", Volume { content, ..volume }));
         }
         for note in &self.layout.notes {
             text.push_str(&format!("note: {note}\n"));
@@ -140,15 +142,26 @@ fn said(found: &Identity) -> String {
     }
 }
 
-/// Without what only a tool wants to know.
 fn short(file_system: &FileSystem) -> String {
-    let short = FileSystem {
+    let short = bare(file_system.clone()).to_string();
+    short.trim_start().replacen("fs=", "", 1)
+}
+
+fn shortened(content: Content) -> Content {
+    match content {
+        Content::FileSystem(file_system) => Content::FileSystem(bare(file_system)),
+        other => other,
+    }
+}
+
+/// Without what only a tool wants to know.
+fn bare(file_system: FileSystem) -> FileSystem {
+    FileSystem {
         block: None,
         inode: None,
         features: Vec::new(),
-        ..file_system.clone()
-    };
-    short.to_string().trim_start().replacen("fs=", "", 1)
+        ..file_system
+    }
 }
 
 /// Rows with their columns below each other; the numbers at the right.

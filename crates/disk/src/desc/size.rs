@@ -68,9 +68,11 @@ fn percent(text: &str) -> Option<u16> {
     if !digits(whole) || !digits(part) || whole.len() > 3 || part.len() > 2 {
         return None;
     }
-    let hundredths = format!("{part:0<2}").parse::<u16>().ok()?;
-    let number = whole.parse::<u16>().ok()? * 100 + hundredths;
-    (1..=10_000).contains(&number).then_some(number)
+    let hundredths = format!("{part:0<2}").parse::<u32>().ok()?;
+    let number = whole.parse::<u32>().ok()? * 100 + hundredths;
+    u16::try_from(number)
+        .ok()
+        .filter(|number| (1..=10_000).contains(number))
 }
 
 /// Units as a desc writes them: whole megabytes are a plain number.
@@ -141,6 +143,7 @@ mod tests {
             "M",
             "%",
             "101%",
+            "999.99%",
             "1.234%",
             "1,5%",
             "0.1",
