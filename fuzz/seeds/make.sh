@@ -48,6 +48,9 @@ printf 'swap 509\nlinux 5992\nextended fill type=f\nlogical linux 52281\nlogical
 printf 'gpt id=6d1b0c1e-0000-4000-8000-676f6c647200\nefi 512 boot fs=fat32 uuid=1A2B-3C4D\nlinux 25%% fs=ext4 label="a b" mount=/\n' >desc/new
 printf 'raid fill spare=5s array=md0 slot=0\narray md0 level=10 members=2 chunk=512K layout=n2 group=v\ngroup v extent=4M\nvolume v/a 5G stripes=2 stripe=64K fs=xfs\n' >desc/raid
 
+# md12 and md090 need a kernel with RAID: mdadm --create /dev/md0 --level=1 --raid-devices=2 --metadata=1.2
+# --name=golden:0, and /dev/md2 with --metadata=0.90; the super blocks of their second members.
+
 # The metadata of a volume group. Needs root, for loop devices, but no device-mapper.
 config='devices{use_devicesfile=0 scan="/dev" filter=["a|^/dev/loop|","r|.*|"]} activation{udev_sync=0 udev_rules=0}
     global{event_activation=0} backup{backup=0 archive=0}'

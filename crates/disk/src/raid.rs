@@ -264,6 +264,24 @@ mod tests {
         );
     }
 
+    /// What mdadm 4.2 wrote on a Linux of 6.1, of the second of two.
+    #[test]
+    fn real_ones_are_read() {
+        let newest: &[u8] = include_bytes!("../../../fuzz/seeds/desc/md12");
+        let member = read(&mut Cursor::new(newest)).unwrap().unwrap();
+        assert_eq!(member.id, "c82218e5:88c17789:815fbd5f:c666c53a");
+        assert_eq!(member.name.as_deref(), Some("golden:0"));
+        let what = (member.level, member.members, member.metadata, member.slot);
+        assert_eq!(what, (1, 2, "1.2", Some(1)));
+        // The oldest lies in the last 64 KiB, which is here all.
+        let mut oldest = include_bytes!("../../../fuzz/seeds/desc/md090").to_vec();
+        oldest.resize(65_536, 0);
+        let member = read(&mut Cursor::new(oldest)).unwrap().unwrap();
+        assert_eq!(member.id, "22e86a21:ca99c4bc:3d186b3c:53958f34");
+        let what = (member.level, member.members, member.minor, member.slot);
+        assert_eq!(what, (1, 2, Some(2), Some(1)));
+    }
+
     #[test]
     fn layouts_have_the_names_of_mdadm() {
         let names = [
