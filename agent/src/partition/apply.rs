@@ -1,6 +1,6 @@
 //! A plan carried out: tables first, then what lies in the partitions.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -116,6 +116,7 @@ pub(crate) fn make(
                 set_ntfs_serial(Path::new(place.device), serial)
                     .context("setting the serial number")?;
             }
+            Step::Subvolumes(names) => subvolumes(runner, place.device, &names)?,
         }
     }
     let mut device =
@@ -147,6 +148,28 @@ pub(crate) fn tool(
         }
         error
     })
+}
+
+/// Mounts a btrfs for as long as its subvolumes are made.
+fn subvolumes(runner: &mut dyn Runner, device: &str, names: &[String]) -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("goldring-{}", std::process::id()));
+    fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let place = folder.to_string_lossy();
+    let made = tool(runner, "mount", &["-t", "btrfs", device, &place]).and_then(|_| {
+        let all = names.iter().try_for_each(|name| {
+            let path = folder.join(name);
+            if let Some(above) = path.parent() {
+                fs::create_dir_all(above).with_context(|| format!("making {}", above.display()))?;
+            }
+            let path = path.to_string_lossy();
+            tool(runner, "btrfs", &["subvolume", "create", &path]).map(drop)
+        });
+        all.and(tool(runner, "umount", &[&place]).map(drop))
+    });
+    // Only if nothing is mounted there any more.
+    let removed = fs::remove_dir(&folder);
+    made?;
+    removed.with_context(|| format!("removing {place}"))
 }
 
 /// The serial number stands in the first sector and in its copy, the last.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
-use goldring_disk::desc::{Array, Content, Desc, FileSystem, Group, Kind, Line, Size, Volume};
+use goldring_disk::desc::{
+    Array, Content, Desc, FileSystem, Format, Group, Kind, Line, Size, Volume,
+};
 use goldring_disk::describe::describe;
 use goldring_disk::fstab;
 use goldring_disk::identity::{self, Identity};
@@ -160,8 +162,8 @@ impl Survey<'_> {
             .push(format!("{name} is {what}, which is not made again"));
     }
 
-    /// With the place where fstab mounts it. A btrfs may have several; the first is the
-    /// one that others lie below.
+    /// With the place where fstab mounts it, and of a btrfs the subvolumes that it names;
+    /// their first place is the one that the others lie below.
     fn mounted_at(&mut self, source: &Source, file_system: FileSystem) -> Content {
         let mut names = source.names.clone();
         names.extend(file_system.uuid.as_ref().map(|uuid| format!("UUID={uuid}")));
@@ -177,9 +179,22 @@ impl Survey<'_> {
                 && entry.place.starts_with('/')
                 && !self.mounted.contains(&entry.place)
         };
-        let mount = self.fstab.iter().find(is).map(|entry| entry.place.clone());
-        self.mounted.extend(mount.clone());
+        let entries: Vec<&fstab::Entry> = self.fstab.iter().filter(is).collect();
+        let mount = entries.first().map(|entry| entry.place.clone());
+        let mut subvolumes = Vec::new();
+        if file_system.format == Format::Btrfs {
+            let options = entries.iter().flat_map(|entry| &entry.options);
+            let named = options.filter_map(|option| option.strip_prefix("subvol="));
+            subvolumes.extend(named.map(|name| name.trim_matches('/').to_owned()));
+            subvolumes.retain(|name| !name.is_empty());
+            // What lies in another comes behind it.
+            subvolumes.sort();
+            subvolumes.dedup();
+        }
+        let places: Vec<String> = entries.iter().map(|entry| entry.place.clone()).collect();
+        self.mounted.extend(places);
         Content::FileSystem(FileSystem {
+            subvolumes,
             mount,
             ..file_system
         })

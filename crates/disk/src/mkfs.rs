@@ -17,6 +17,8 @@ pub enum Step {
     /// The serial number of an NTFS, which mkntfs cannot be told: 8 bytes in the boot
     /// sector and in its copy, the last sector.
     NtfsSerial(u64),
+    /// Subvolumes of a btrfs, which must be mounted for that.
+    Subvolumes(Vec<String>),
 }
 
 /// The place of the serial number in the boot sector of NTFS.
@@ -57,6 +59,9 @@ pub fn steps(file_system: &FileSystem, place: Place<'_>) -> Vec<Step> {
 
 /// What the tool cannot do by itself.
 fn afterwards(file_system: &FileSystem, place: Place<'_>) -> Option<Step> {
+    if !file_system.subvolumes.is_empty() {
+        return Some(Step::Subvolumes(file_system.subvolumes.clone()));
+    }
     let uuid = file_system.uuid.as_ref()?;
     match file_system.format {
         Format::Jfs => Some(Step::Run {
@@ -302,6 +307,7 @@ mod tests {
         let words = |step: &Step| match step {
             Step::Run { program, arguments } => format!("{program} {}", arguments.join(" ")),
             Step::NtfsSerial(serial) => format!("serial {serial:016X}"),
+            Step::Subvolumes(names) => format!("subvolumes {}", names.join(" ")),
         };
         steps(file_system, place)
             .iter()
@@ -319,6 +325,7 @@ mod tests {
             (&format!("fs=ext4 {uuid} label=root block=1024 inode=256 features=has_journal,extent"),
                 format!("mke2fs -q -F -t ext4 -U {id} -L root -b 1024 -I 256 -O none,has_journal,extent /dev/sda1")),
             (&format!("fs=xfs {uuid} label=var"), format!("mkfs.xfs -q -f -m uuid={id} -L var /dev/sda1")),
+            ("fs=btrfs subvolumes=@,@home", "mkfs.btrfs -q -f /dev/sda1; subvolumes @ @home".to_owned()),
             ("fs=xfs features=crc,finobt,parent", "mkfs.xfs -q -f -m crc=1 -m finobt=1 -m rmapbt=0 -m reflink=0 -m inobtcount=0 -m bigtime=0 -i sparse=0 -i nrext64=0 -n parent=1 /dev/sda1".to_owned()),
             (&format!("fs=btrfs {uuid} block=4096 inode=16384 features=extref,free-space-tree"),
                 format!("mkfs.btrfs -q -f -U {id} -s 4096 -n 16384 -O extref,^skinny-metadata,^no-holes -R free-space-tree /dev/sda1")),

@@ -61,6 +61,7 @@ struct Details {
     block: Option<u32>,
     inode: Option<u32>,
     features: Option<String>,
+    subvolumes: Option<String>,
     mount: Option<String>,
 }
 
@@ -71,6 +72,7 @@ fn details(options: &mut Options) -> Result<Details, String> {
         block: options.read("block", |text| power(text, "block", 512..=2 << 20))?,
         inode: options.read("inode", |text| power(text, "inode", 128..=65536))?,
         features: options.take("features")?,
+        subvolumes: options.take("subvolumes")?,
         mount: options.read("mount", mount)?,
     })
 }
@@ -83,6 +85,7 @@ impl Details {
             ("block", self.block.is_some()),
             ("inode", self.inode.is_some()),
             ("features", self.features.is_some()),
+            ("subvolumes", self.subvolumes.is_some()),
             ("mount", self.mount.is_some()),
         ];
         match there.iter().find(|(_, there)| *there) {
@@ -123,7 +126,12 @@ fn file_system(format: Format, details: Details) -> Result<FileSystem, String> {
             "{format} has no features to choose from; leave out features="
         ));
     }
+    let subvolumes = details.subvolumes.as_deref().map(subvolumes).transpose()?;
+    if format != Format::Btrfs && subvolumes.is_some() {
+        return Err(format!("{format} has no subvolumes; leave out subvolumes="));
+    }
     Ok(FileSystem {
+        subvolumes: subvolumes.unwrap_or_default(),
         format,
         label: details.label,
         uuid,
@@ -132,6 +140,18 @@ fn file_system(format: Format, details: Details) -> Result<FileSystem, String> {
         features,
         mount: details.mount,
     })
+}
+
+/// Names with commas between them, each a path from the top of the file system.
+fn subvolumes(text: &str) -> Result<Vec<String>, String> {
+    let good = |name: &str| name.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let names: Vec<String> = text.split(',').map(str::to_owned).collect();
+    match names.iter().find(|name| !good(name)) {
+        Some(wrong) => Err(format!(
+            "{wrong:?} is no subvolume; write names without / in front, such as subvolumes=@,@home"
+        )),
+        None => Ok(names),
+    }
 }
 
 fn power(text: &str, key: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {

@@ -193,6 +193,8 @@ pub struct FileSystem {
     pub inode: Option<u32>,
     /// The features that it has, and no others; the tool decides when there are none.
     pub features: Vec<String>,
+    /// The subvolumes of a btrfs that others rely on, such as `@home`.
+    pub subvolumes: Vec<String>,
     /// Where it is mounted in the installed system.
     pub mount: Option<String>,
 }
@@ -207,6 +209,7 @@ impl FileSystem {
             block: None,
             inode: None,
             features: Vec::new(),
+            subvolumes: Vec::new(),
             mount: None,
         }
     }

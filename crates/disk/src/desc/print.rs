@@ -107,6 +107,12 @@ impl fmt::Display for FileSystem {
         if !self.features.is_empty() {
             write!(f, " features={}", self.features.join(","))?;
         }
+        let subvolumes = Some(self.subvolumes.join(","));
+        option(
+            f,
+            "subvolumes",
+            subvolumes.filter(|names| !names.is_empty()),
+        )?;
         option(f, "mount", self.mount.as_ref())
     }
 }

@@ -63,7 +63,7 @@ lvm fill spare=33s group=vg0 pv=abcdef-abcd-abcd-abcd-abcd-abcd-abcdef
 type6d1b0c1e-0000-4000-8000-676f6c647204 5
 array md0 level=10 members=4 metadata=1.2 name=golden:0 id=01234567:89abcdef:01234567:89abcdef chunk=512K layout=n2 fs=xfs mount=/var
 group vg0 extent=4096K
-volume vg0/root 20480 stripes=2 stripe=64K fs=btrfs
+volume vg0/root 20480 stripes=2 stripe=64K fs=btrfs subvolumes=@,@/var,@home
 volume vg0/swap fill fs=swap label=swap
 ";
     let desc = Desc::parse(text).unwrap();
@@ -156,6 +156,12 @@ fn each_mistake_is_named_with_its_line_and_what_to_write() {
         ("linux 5 fs=ext4 label=\"a\\q\"", 1, "a lone \\"),
         ("linux 5 fs=ext4 label=\"a\\xff\"", 1, "no UTF-8"),
         ("linux 5 fs=jfs features=x", 1, "leave out features="),
+        ("linux 5 fs=ext4 subvolumes=@", 1, "leave out subvolumes="),
+        (
+            "linux 5 fs=btrfs subvolumes=/@",
+            1,
+            "write names without / in front",
+        ),
         ("linux 5 spare=1", 1, "belongs to fill"),
         ("linux 5 array=md0", 1, "write slot=0"),
         ("linux 5 array=sda slot=0", 1, "write md0"),

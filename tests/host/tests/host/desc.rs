@@ -63,7 +63,7 @@ fn every_file_system(story: u32) -> String {
         "linux 30 fs=ext3 label=\"my root\" uuid=@",
         "linux 40 fs=ext4 label=root uuid=@ block=4096 inode=256 features=has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize mount=/",
         "linux 301 fs=xfs label=var uuid=@ block=4096 inode=512 features=crc,finobt,sparse,reflink",
-        "linux 128 fs=btrfs label=\"ä b\" uuid=@ block=4096 inode=16384 features=extref,skinny-metadata",
+        "linux 128 fs=btrfs label=\"ä b\" uuid=@ block=4096 inode=16384 features=extref,skinny-metadata subvolumes=top,home",
         "linux 64 fs=reiserfs label=home uuid=@ block=4096",
         "linux 20 fs=jfs label=old uuid=@",
         "windows 20 fs=ntfs label=Windows uuid=5E2AB1C02AB19A01 block=4096",
@@ -223,6 +223,7 @@ fn file_systems(program: &Path) -> Result<()> {
             all.collect::<Vec<_>>().join("\n")
         };
         partition(program, folder.path(), &desc, &disk.device)?;
+        subvolume(folder.path(), &disk.device)?;
         let dump = tool("sfdisk", &["-d", &disk.device])?;
         let rows: Vec<[String; 3]> = dump.lines().filter_map(row_of_sfdisk).collect();
         for (line, [number, start, size]) in desc.lines().skip(1).zip(&rows) {
@@ -249,6 +250,19 @@ fn file_systems(program: &Path) -> Result<()> {
             })?;
         }
     }
+    Ok(())
+}
+
+/// A subvolume of the btrfs can be mounted.
+fn subvolume(folder: &Path, disk: &str) -> Result<()> {
+    let place = folder.join("home");
+    fs::create_dir_all(&place)?;
+    let place = place.to_string_lossy();
+    tool(
+        "mount",
+        &["-o", "subvol=home,ro", &format!("{disk}p7"), &place],
+    )?;
+    tool("umount", &[&place])?;
     Ok(())
 }
 
