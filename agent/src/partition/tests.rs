@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use goldring_disk::desc::{FileSystem, Format};
 use goldring_disk::mkfs::Place;
@@ -173,4 +174,67 @@ fn what_is_no_disk_is_told_with_what_to_do() {
         error.contains("is no text in UTF-8; name the file"),
         "{error}"
     );
+}
+
+/// The desc of a disk with these super blocks in its partitions, without its header.
+fn surveyed(text: &str, contents: &[&[u8]], fstab: &str) -> (String, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, plans) = plans(folder.path(), &[text]).unwrap();
+    let disk = &plans[0].disk;
+    let path = root.join(&disk.path);
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    plans[0].layout.table.write(&mut file).unwrap();
+    for (part, content) in plans[0].layout.table.parts.iter().zip(contents) {
+        file.write_all_at(content, part.start * 512).unwrap();
+    }
+    fs::create_dir_all(root.join("/etc")).unwrap();
+    fs::write(root.join("/etc/fstab"), fstab).unwrap();
+    let described = survey::survey(&root, disk).unwrap();
+    let text = described.desc.to_string();
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    (lines.join("\n"), described.notes)
+}
+
+#[test]
+fn a_survey_looks_into_groups_and_arrays() {
+    let lvm: &[u8] = include_bytes!("../../../fuzz/seeds/desc/lvm");
+    let md: &[u8] = include_bytes!("../../../fuzz/seeds/desc/md12");
+    let swap: &[u8] = include_bytes!("../../../fuzz/seeds/superblock/swap");
+    let (text, notes) = surveyed("lvm 100\nraid 70\nswap 5\nswap fill", &[lvm, md, swap], "");
+    let id = "12345678-1234-4234-8234-123456789abc";
+    assert_eq!(text, format!("\
+type8e 100 group=vg0 pv=n83moU-AyFQ-uB2K-HEHW-NSz6-Ztui-x3euNP
+typefd fill array=md0 slot=1
+swap 5 fs=swap uuid={id}
+swap 124 fs=none
+array md0 level=1 members=2 metadata=1.2 name=golden:0 id=c82218e5:88c17789:815fbd5f:c666c53a fs=none
+group vg0 extent=4096K
+volume vg0/root 40 fs=none
+volume vg0/striped 40 stripes=2 stripe=64K fs=none
+volume vg0/rest fill fs=none"));
+    let said: Vec<&str> = notes.iter().map(String::as_str).collect();
+    assert!(said[0].starts_with(
+        "what is in vg0/striped is not known while it does not run; start it (vgchange -ay vg0)"
+    ));
+    assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[test]
+fn a_survey_tells_where_things_are_mounted() {
+    let btrfs: &[u8] = include_bytes!("../../../fuzz/seeds/superblock/btrfs");
+    let vfat: &[u8] = include_bytes!("../../../fuzz/seeds/superblock/vfat");
+    let fstab = "# a comment\n\
+        UUID=12345678-1234-4234-8234-123456789ABC / btrfs subvol=/@,noatime 0 0\n\
+        UUID=12345678-1234-4234-8234-123456789abc /home btrfs subvol=@home 0 0\n\
+        /dev/sd02 /boot/efi vfat defaults 0 0\n\
+        UUID=1234-5678 none swap sw 0 0\n";
+    let (text, notes) = surveyed("linux 120\nefi 50", &[btrfs, vfat], fstab);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with("subvolumes=@,@home mount=/"), "{text}");
+    assert!(lines[1].contains("fs=fat12 uuid=1234-5678"), "{text}");
+    assert_eq!(notes, [""; 0]);
 }
