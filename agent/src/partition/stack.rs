@@ -99,7 +99,9 @@ impl Builder<'_, '_> {
             let member = member.map(|at| self.device(stack, at, held)).transpose()?;
             members.push(member);
         }
-        drivers::need(self.root, "md-mod");
+        for module in ["md-mod", &format!("raid{}", assembled.array.level)] {
+            drivers::need(self.root, module);
+        }
         self.run("mdadm", stack::mdadm(&assembled.array, &members))
             .with_context(|| format!("making {device}"))?;
         appears(&self.root.join(&device))?;
