@@ -267,6 +267,12 @@ pub fn to_old(desc: &Desc) -> Result<String, DescribeError> {
         }
         text.push_str(&format!("{}\n", old.words()));
     }
+    let arrays = desc.arrays.iter().map(ToString::to_string);
+    let groups = desc.groups.iter().map(ToString::to_string);
+    let volumes = desc.volumes.iter().map(ToString::to_string);
+    for line in arrays.chain(groups).chain(volumes) {
+        text.push_str(&format!("# {line}\n"));
+    }
     Ok(text)
 }
 
@@ -335,11 +341,11 @@ mod tests {
 
     #[test]
     fn old_words_come_with_what_they_cannot_say() {
-        let desc = Desc::parse("dos id=0x1\nlinux 7000001s boot\nextended fill type=f\nlogical swap 500\nlogical linux fill spare=5s fs=ext4").unwrap();
+        let desc = Desc::parse("dos id=0x1\nlinux 7000001s boot\nextended fill type=f\nlogical swap 500\nlogical linux fill spare=5s fs=ext4\ngroup vg0").unwrap();
         let text = to_old(&desc).unwrap();
         assert_eq!(
             text,
-            "# 1: linux 7000001s boot\nlinux 3417\n# 2: extended fill type=f\nextended fill\nlogical swap 500\n# 6: logical linux fill spare=5s fs=ext4\nlogical linux fill\n"
+            "# 1: linux 7000001s boot\nlinux 3417\n# 2: extended fill type=f\nextended fill\nlogical swap 500\n# 6: logical linux fill spare=5s fs=ext4\nlogical linux fill\n# group vg0\n"
         );
         assert_eq!(Desc::parse(&text).unwrap().partitions.len(), 4);
         for (text, about) in [("gpt\nlinux 5", "gpt"), ("linux 5 number=2", "a gap")] {
