@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{dolly, dollyplus, ka, node};
+use crate::{dolly, dollyplus, ka, node, partition};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -51,6 +51,11 @@ pub(crate) enum Command {
     InstallBootloader(install_bootloader::Args),
     /// Load drivers for the devices that are here.
     Drvinst(drivers::Args),
+    /// Partition disks as desc files say, and make their file systems.
+    Partition(partition::Args),
+    /// Print the desc of a disk: its partitions and what is in them.
+    #[command(name = "fdisk_to_desc", alias = "fdisk-to-desc")]
+    FdiskToDesc(partition::fdisk_to_desc::Args),
     /// What a node runs in stage 2; started by init.
     #[command(hide = true)]
     Node(node::Args),
@@ -58,7 +63,7 @@ pub(crate) enum Command {
 
 /// A link with an old name is as good as the word: `dolly -s` is `goldring dolly -s`.
 pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const OLD_NAMES: [&str; 11] = [
+    const OLD_NAMES: [&str; 12] = [
         "dolly",
         "dollyS",
         "dollyC",
@@ -70,6 +75,7 @@ pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
         "guessmounts",
         "install_bootloader",
         "drvinst",
+        "fdisk_to_desc",
     ];
     let mut args: Vec<OsString> = args.collect();
     let name = args
@@ -151,6 +157,9 @@ mod tests {
             "guessmounts --umount",
             "install_bootloader --auto --dry-run",
             "drvinst STORAGE NETWORK",
+            "fdisk_to_desc",
+            "fdisk_to_desc --old /dev/sda",
+            "fdisk_to_desc -o descs --gpt /dev/sda /dev/sdb",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             Cli::try_parse_from(args).unwrap();
@@ -184,6 +193,7 @@ mod tests {
             "lsparts x",
             "guessmounts --umount --root /dev/sda1",
             "install_bootloader --root",
+            "fdisk_to_desc --old --gpt /dev/sda",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             assert!(Cli::try_parse_from(args).is_err(), "{line}");

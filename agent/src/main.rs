@@ -7,6 +7,7 @@ mod dollyplus;
 mod fault;
 mod ka;
 mod node;
+mod partition;
 mod tools;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
         cli::Command::Guessmounts(args) => tools::guessmounts::run(&args),
         cli::Command::InstallBootloader(args) => tools::install_bootloader::run(&args),
         cli::Command::Drvinst(args) => tools::drivers::run(&args),
+        cli::Command::Partition(args) => partition::run(&args),
+        cli::Command::FdiskToDesc(args) => partition::fdisk_to_desc::run(&args),
         cli::Command::Node(args) => node::run(&args),
     };
     match result {

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the seeds again that are no captures: the beginnings of file systems, and answers
-# of servers. Needs e2fsprogs, xfsprogs, dosfstools, btrfs-progs and util-linux.
+# of servers. Needs e2fsprogs, xfsprogs, dosfstools, btrfs-progs,
+# util-linux, fdisk and lvm2.
 set -eu
 cd "$(dirname "$0")"
 PATH=$PATH:/sbin:/usr/sbin
@@ -20,6 +21,56 @@ begin xfs 512M 4096 mkfs.xfs -q -m uuid=12345678-1234-4234-8234-123456789abc
 begin vfat 8M 4096 mkfs.vfat -i 12345678
 begin swap 1M 4096 mkswap -U 12345678-1234-4234-8234-123456789abc
 begin btrfs 128M 70000 mkfs.btrfs -q -U 12345678-1234-4234-8234-123456789abc
+
+# Partition tables on disks of 64 KiB, and desc files.
+table() {
+    rm -f "desc/$1"
+    truncate -s 64K "desc/$1"
+    sfdisk -q --force --no-reread --no-tell-kernel "desc/$1" >/dev/null
+}
+table dos <<END
+label: dos
+label-id: 0x12345678
+unit: sectors
+start=2, size=10, type=83, bootable
+start=20, size=100, type=f
+start=22, size=10, type=82
+start=40, size=70, type=8e
+END
+table gpt <<END
+label: gpt
+label-id: 6D1B0C1E-0000-4000-8000-676F6C647200
+first-lba: 34
+start=34, size=10, type=L, name="a b", uuid=6D1B0C1E-0000-4000-8000-676F6C647201
+start=50, size=20, type=U, uuid=6D1B0C1E-0000-4000-8000-676F6C647202
+END
+printf 'swap 509\nlinux 5992\nextended fill type=f\nlogical linux 52281\nlogical linux fill\n' >desc/old
+printf 'gpt id=6d1b0c1e-0000-4000-8000-676f6c647200\nefi 512 boot fs=fat32 uuid=1A2B-3C4D\nlinux 25%% fs=ext4 label="a b" mount=/\n' >desc/new
+printf 'raid fill spare=5s array=md0 slot=0\narray md0 level=10 members=2 chunk=512K layout=n2 group=v\ngroup v extent=4M\nvolume v/a 5G stripes=2 stripe=64K fs=xfs\n' >desc/raid
+
+# md12 and md090 need a kernel with RAID: mdadm --create /dev/md0 --level=1 --raid-devices=2 --metadata=1.2
+# --name=golden:0, and /dev/md2 with --metadata=0.90; the super blocks of their second members.
+
+# The metadata of a volume group. Needs root, for loop devices, but no device-mapper.
+config='devices{use_devicesfile=0 scan="/dev" filter=["a|^/dev/loop|","r|.*|"]} activation{udev_sync=0 udev_rules=0}
+    global{event_activation=0} backup{backup=0 archive=0}'
+lvm_tool() {
+    program=$1
+    shift
+    "$program" --config "$config" --driverloaded n "$@" >/dev/null 2>&1
+}
+truncate -s 100M "$work/pv0" "$work/pv1"
+pv0=$(losetup -f --show "$work/pv0")
+pv1=$(losetup -f --show "$work/pv1")
+lvm_tool pvcreate --norestorefile --uuid n83moU-AyFQ-uB2K-HEHW-NSz6-Ztui-x3euNP "$pv0"
+lvm_tool pvcreate --norestorefile --uuid lUxzUg-yony-Avhp-QxpQ-Bpee-HgEY-YCQTpu "$pv1"
+lvm_tool vgcreate vg0 "$pv0" "$pv1"
+lvm_tool lvcreate -an -Zn -Wn -n root -L 40M vg0
+lvm_tool lvcreate -an -Zn -Wn -n striped -i 2 -I 64k -l 10 vg0
+lvm_tool lvcreate -an -Zn -Wn -n rest -l 100%FREE vg0
+losetup -d "$pv0"
+losetup -d "$pv1"
+head -c 16384 "$work/pv0" >desc/lvm
 
 answer() { printf "$2" >"remote/$1"; }
 answer page 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello'

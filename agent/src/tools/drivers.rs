@@ -107,7 +107,7 @@ fn is_wanted(device: &Device, types: &[Regex]) -> bool {
 
 /// Loads a module by its name for a tool that needs it. What does not go in is not told:
 /// it may be built in, and the tool itself will say what it lacks.
-pub(super) fn need(root: &Root, name: &str) {
+pub(crate) fn need(root: &Root, name: &str) {
     let root = stage1(root);
     let Ok(tables) = Tables::read(&root) else {
         return;

@@ -6,6 +6,6 @@ pub(crate) mod guessmounts;
 pub(crate) mod install_bootloader;
 mod loaders;
 pub(crate) mod lsparts;
-mod run;
+pub(crate) mod run;
 mod systems;
 mod volumes;

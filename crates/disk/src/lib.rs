@@ -3,16 +3,27 @@
 //! system mounts, and compressed images.
 
 pub mod cloop;
+pub mod desc;
+pub mod describe;
 pub mod escape;
 pub mod fstab;
+pub mod guid;
 pub mod gzip;
+pub mod identity;
+pub mod layout;
 pub mod lsblk;
+pub mod lvm;
 pub mod member;
+pub mod mkfs;
 pub mod parts;
 pub mod probe;
+pub mod raid;
 pub mod source;
+pub mod stack;
 pub mod superblock;
+pub mod table;
 pub mod target;
 pub mod users;
+pub mod window;
 pub mod writer;
 mod zeros;

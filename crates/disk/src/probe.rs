@@ -118,7 +118,7 @@ pub fn probe(device: &mut (impl Read + Seek)) -> io::Result<Option<FileSystem>> 
 
 /// FAT has no mark of its own, and its 55 AA is that of a partition table as well; so the
 /// numbers must make sense (Microsoft, FAT specification 1.03, boot sector and BPB).
-fn is_fat(sector: &[u8; 512]) -> bool {
+pub(crate) fn is_fat(sector: &[u8; 512]) -> bool {
     let word = |at: usize| u16::from_le_bytes([sector[at], sector[at + 1]]);
     let jump = matches!(sector[0], 0xEB | 0xE9);
     let bytes = matches!(word(11), 512 | 1024 | 2048 | 4096);

@@ -35,8 +35,8 @@ pub struct Target {
     pub path: PathBuf,
     /// What it is.
     pub kind: Kind,
-    /// Open for writing; a block device exclusively, so that nobody mounts it
-    /// meanwhile.
+    /// Open for writing, and a block device for reading as well and
+    /// exclusively, so that nobody mounts it meanwhile.
     pub file: File,
 }
 

@@ -14,6 +14,35 @@ type FlushBuffers = ioctl::NoArg<0x1261>;
 /// `BLKGETSIZE64` (linux/fs.h): the size in bytes.
 type GetSize = ioctl::Getter<{ ioctl::opcode::read::<usize>(0x12, 114) }, u64>;
 
+/// `BLKSSZGET` (linux/fs.h): the size of a logical sector.
+type GetSectorSize = ioctl::Getter<0x1268, i32>;
+/// `BLKPG` (linux/blkpg.h): tells the kernel of partitions without a table.
+const BLKPG: ioctl::Opcode = 0x1269;
+const BLKPG_ADD_PARTITION: i32 = 1;
+const BLKPG_DEL_PARTITION: i32 = 2;
+
+/// `struct blkpg_partition` of linux/blkpg.h.
+#[repr(C)]
+struct BlkpgPartition {
+    start: i64,
+    length: i64,
+    number: i32,
+    names: [u8; 128],
+    padding: [u8; 4],
+}
+
+/// `struct blkpg_ioctl_arg` of linux/blkpg.h.
+#[repr(C)]
+struct BlkpgArgument {
+    operation: i32,
+    flags: i32,
+    length: i32,
+    data: *mut BlkpgPartition,
+}
+
+const _: () = assert!(size_of::<BlkpgPartition>() == 152);
+const _: () = assert!(size_of::<BlkpgArgument>() == 24);
+
 /// The size of a block device in bytes.
 ///
 /// # Errors
@@ -24,6 +53,61 @@ pub fn size(device: impl AsFd) -> io::Result<u64> {
     // call exists in std, rustix or nix.
     let size = unsafe { ioctl::ioctl(device, GetSize::new()) }?;
     Ok(size)
+}
+
+/// The size of a logical sector of a block device in bytes.
+///
+/// # Errors
+/// The file is no block device.
+pub fn sector_size(device: impl AsFd) -> io::Result<u32> {
+    // SAFETY: BLKSSZGET writes one int to the address that `Getter` gives it, which is
+    // room for an i32. No safe call exists in std, rustix or nix.
+    let size = unsafe { ioctl::ioctl(device, GetSectorSize::new()) }?;
+    u32::try_from(size).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Tells the kernel of a partition of a whole disk, in bytes.
+///
+/// # Errors
+/// `EBUSY` when it overlaps another or has its number, `EINVAL` from a device that has no
+/// partitions.
+pub fn add_partition(device: impl AsFd, number: u32, start: u64, length: u64) -> io::Result<()> {
+    blkpg(device, BLKPG_ADD_PARTITION, number, (start, length))
+}
+
+/// Makes the kernel forget a partition of a whole disk.
+///
+/// # Errors
+/// `ENXIO` when there is none, `EBUSY` while it is in use.
+pub fn delete_partition(device: impl AsFd, number: u32) -> io::Result<()> {
+    blkpg(device, BLKPG_DEL_PARTITION, number, (0, 0))
+}
+
+fn blkpg(
+    device: impl AsFd,
+    operation: i32,
+    number: u32,
+    (start, length): (u64, u64),
+) -> io::Result<()> {
+    let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let mut partition = BlkpgPartition {
+        start: start.try_into().map_err(invalid)?,
+        length: length.try_into().map_err(invalid)?,
+        number: number.try_into().map_err(invalid)?,
+        names: [0; 128],
+        padding: [0; 4],
+    };
+    let argument = BlkpgArgument {
+        operation,
+        flags: 0,
+        length: size_of::<BlkpgPartition>() as i32,
+        data: &mut partition,
+    };
+    // SAFETY: `argument` and `partition` have the layouts of linux/blkpg.h (checked above)
+    // and outlive the call, in which the kernel only reads them. No safe call exists in
+    // std, rustix or nix.
+    unsafe { ioctl::ioctl(device, ioctl::Setter::<BLKPG, _>::new(argument)) }?;
+    Ok(())
 }
 
 /// Makes the kernel read the partition table of a whole disk again.

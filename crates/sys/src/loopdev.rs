@@ -84,40 +84,42 @@ impl LoopDevice {
     /// `ENOENT` when the kernel has no loop driver (5.8 or newer is needed for
     /// `LOOP_CONFIGURE`); what the kernel says otherwise.
     pub fn read_only(file: &Path, dev: &Path) -> io::Result<Self> {
-        let backing = File::open(file)?;
+        Self::configured(file, dev, config(file, LO_FLAGS_READ_ONLY))
+    }
+
+    /// Shows the bytes of `file` from `offset` on, as many as `length`, for writing; a
+    /// sector of the device has `sector_size` bytes.
+    ///
+    /// # Errors
+    /// As [`LoopDevice::read_only`].
+    pub fn window(
+        file: &Path,
+        dev: &Path,
+        (offset, length): (u64, u64),
+        sector_size: u32,
+    ) -> io::Result<Self> {
+        let mut config = config(file, 0);
+        config.block_size = sector_size;
+        config.info.offset = offset;
+        config.info.sizelimit = length;
+        Self::configured(file, dev, config)
+    }
+
+    fn configured(file: &Path, dev: &Path, mut config: LoopConfig) -> io::Result<Self> {
+        let write = config.info.flags & LO_FLAGS_READ_ONLY == 0;
+        let mut mode = OpenOptions::new();
+        mode.read(true).write(write);
+        let backing = mode.open(file)?;
+        config.fd = backing.as_raw_fd() as u32;
         let control = OpenOptions::new()
             .read(true)
             .write(true)
             .open(dev.join("loop-control"))?;
-        let mut config = LoopConfig {
-            fd: backing.as_raw_fd() as u32,
-            block_size: 0,
-            info: LoopInfo64 {
-                device: 0,
-                inode: 0,
-                rdevice: 0,
-                offset: 0,
-                sizelimit: 0,
-                number: 0,
-                encrypt_type: 0,
-                encrypt_key_size: 0,
-                flags: LO_FLAGS_READ_ONLY,
-                file_name: [0; 64],
-                crypt_name: [0; 64],
-                encrypt_key: [0; 32],
-                init: [0; 2],
-            },
-            reserved: [0; 8],
-        };
-        // The name that losetup shows; cut so that a NUL remains.
-        let name = file.as_os_str().as_encoded_bytes();
-        let length = name.len().min(63);
-        config.info.file_name[..length].copy_from_slice(&name[..length]);
         for _ in 0..RACES {
             // SAFETY: see `GetFree`; the descriptor is loop-control's.
             let number = unsafe { ioctl(&control, GetFree) }?;
             let path = dev.join(format!("loop{number}"));
-            let device = File::open(&path)?;
+            let device = mode.open(&path)?;
             // SAFETY: `LoopConfig` has the layout of struct loop_config (repr(C), no
             // padding: checked below), and the kernel only reads it during the call.
             // rustix offers no safe call for loop devices.
@@ -137,8 +139,39 @@ impl LoopDevice {
     }
 }
 
+/// All of a file, under its own name.
+fn config(file: &Path, flags: u32) -> LoopConfig {
+    let mut config = LoopConfig {
+        fd: 0,
+        block_size: 0,
+        info: LoopInfo64 {
+            device: 0,
+            inode: 0,
+            rdevice: 0,
+            offset: 0,
+            sizelimit: 0,
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags,
+            file_name: [0; 64],
+            crypt_name: [0; 64],
+            encrypt_key: [0; 32],
+            init: [0; 2],
+        },
+        reserved: [0; 8],
+    };
+    // The name that losetup shows; cut so that a NUL remains.
+    let name = file.as_os_str().as_encoded_bytes();
+    let length = name.len().min(63);
+    config.info.file_name[..length].copy_from_slice(&name[..length]);
+    config
+}
+
 impl Drop for LoopDevice {
     fn drop(&mut self) {
+        // What is cached of the device and not written would be forgotten.
+        let _ = self.device.sync_all();
         // SAFETY: LOOP_CLR_FD takes no argument. The kernel frees the device now or,
         // when it is still mounted, at the last close. No safe call exists in rustix.
         let _ = unsafe { ioctl(&self.device, NoArg::<LOOP_CLR_FD>::new()) };

@@ -20,6 +20,14 @@ impl Loop {
     /// # Errors
     /// There are no loop devices here.
     pub fn new(file: &Path, size: u64) -> Result<Self> {
+        Self::with_sectors(file, size, 512)
+    }
+
+    /// The same with larger sectors.
+    ///
+    /// # Errors
+    /// As [`Loop::new`].
+    pub fn with_sectors(file: &Path, size: u64, sector_size: u32) -> Result<Self> {
         std::fs::File::create(file)?.set_len(size)?;
         Self::of(file)
     }
@@ -31,7 +39,7 @@ impl Loop {
     /// There are no loop devices here.
     pub fn of(file: &Path) -> Result<Self> {
         let output = Command::new("losetup")
-            .args(["-f", "--show"])
+            .args(["-f", "--show", "-b", &sector_size.to_string()])
             .arg(file)
             .output()?;
         if !output.status.success() {
@@ -47,7 +55,8 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // The device may be gone.
+        // The device may be gone. Partitions would stay when it is something else.
+        let _ = run("partx", &["-d", &self.device]);
         let _ = run("losetup", &["-d", &self.device]);
     }
 }

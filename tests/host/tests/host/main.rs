@@ -1,5 +1,6 @@
 //! Stories of real processes in network namespaces. Each trial is one sentence.
 
+mod desc;
 mod dhcp;
 mod discovery;
 mod dry;
@@ -60,6 +61,10 @@ fn main() {
     if let (None, Some(reason)) = (&reason, &no_routers) {
         eprintln!("stories of IPv6 are ignored: {reason}");
     }
+    let no_tools = reason.clone().or_else(desc::unavailable);
+    if let (None, Some(reason)) = (&reason, &no_tools) {
+        eprintln!("stories of desc files are ignored: {reason}");
+    }
     let stories = [
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
@@ -77,6 +82,7 @@ fn main() {
         (ka::STORIES, &reason),
         (ka_faults::STORIES, &reason),
         (targets::STORIES, &reason),
+        (desc::STORIES, &no_tools),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),
         (ipv6::ODD, &reason),
