@@ -6,12 +6,12 @@
 //! everything they have. What is here stands around it.
 
 pub mod compare;
-//pub mod golden;
+pub mod golden;
 pub mod made;
-//pub mod manifest;
-//pub mod partfiles;
+pub mod manifest;
+pub mod partfiles;
 pub mod receive;
-//pub mod select;
+pub mod select;
 pub mod send;
 pub mod tar;
 pub mod text;
