@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{dolly, dollyplus, node};
+use crate::{dolly, dollyplus, files, node};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     InstallBootloader(install_bootloader::Args),
     /// Load drivers for the devices that are here.
     Drvinst(drivers::Args),
+    /// The files of an installed system: list, send, receive, compare.
+    Files(files::Args),
     /// What a node runs in stage 2; started by init.
     #[command(hide = true)]
     Node(node::Args),
@@ -125,6 +127,11 @@ mod tests {
             "guessmounts --umount",
             "install_bootloader --auto --dry-run",
             "drvinst STORAGE NETWORK",
+            "goldring files list -x /srv -x /tmp -X sdb --partfiles /tmp",
+            "goldring files send --zstd --list x",
+            "goldring files send --zstd=3 --tree / -x /srv",
+            "goldring files receive /mnt/disk --plain",
+            "goldring files compare a b --ignore /x --one-file-system",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             Cli::try_parse_from(args).unwrap();
@@ -149,6 +156,11 @@ mod tests {
             "lsparts x",
             "guessmounts --umount --root /dev/sda1",
             "install_bootloader --root",
+            "goldring files",
+            "goldring files send --zstd=20",
+            "goldring files send --list x -x /srv",
+            "goldring files receive",
+            "goldring files compare a",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             assert!(Cli::try_parse_from(args).is_err(), "{line}");

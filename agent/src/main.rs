@@ -5,6 +5,7 @@ mod cli;
 mod dolly;
 mod dollyplus;
 mod fault;
+mod files;
 mod node;
 mod tools;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         cli::Command::Guessmounts(args) => tools::guessmounts::run(&args),
         cli::Command::InstallBootloader(args) => tools::install_bootloader::run(&args),
         cli::Command::Drvinst(args) => tools::drivers::run(&args),
+        cli::Command::Files(args) => files::run(&args),
         cli::Command::Node(args) => node::run(&args),
     };
     match result {

@@ -1,11 +1,11 @@
 //! The tools of the rescue system, under the names that the old one gave them.
 
-mod disks;
+pub(crate) mod disks;
 pub(crate) mod drivers;
 pub(crate) mod guessmounts;
 pub(crate) mod install_bootloader;
-mod loaders;
+pub(crate) mod loaders;
 pub(crate) mod lsparts;
-mod run;
-mod systems;
+pub(crate) mod run;
+pub(crate) mod systems;
 mod volumes;
