@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{dolly, dollyplus, files, node};
+use crate::{bootable, dolly, dollyplus, files, node};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Drvinst(drivers::Args),
     /// The files of an installed system: list, send, receive, compare.
     Files(files::Args),
+    /// Make a cloned system bootable on this computer.
+    Bootable(bootable::Args),
     /// What a node runs in stage 2; started by init.
     #[command(hide = true)]
     Node(node::Args),
@@ -129,6 +131,8 @@ mod tests {
             "drvinst STORAGE NETWORK",
             "goldring files list -x /srv -x /tmp -X sdb --partfiles /tmp",
             "goldring files send --zstd --list x",
+            "goldring bootable /mnt/disk -r lilo --hostname n1 -n",
+            "goldring bootable /mnt --rename /dev/sda=/dev/vda --without /data --keep-identity",
             "goldring files send --zstd=3 --tree / -x /srv",
             "goldring files receive /mnt/disk --plain",
             "goldring files compare a b --ignore /x --one-file-system",
@@ -161,6 +165,8 @@ mod tests {
             "goldring files send --list x -x /srv",
             "goldring files receive",
             "goldring files compare a",
+            "goldring bootable",
+            "goldring bootable /mnt --rename sda",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             assert!(Cli::try_parse_from(args).is_err(), "{line}");

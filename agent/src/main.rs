@@ -1,11 +1,13 @@
 //! `goldring`: everything a person or a node runs. What it does is chosen by the first
 //! word, or by the name under which it was started.
 
+mod bootable;
 mod cli;
 mod dolly;
 mod dollyplus;
 mod fault;
 mod files;
+mod killpoint;
 mod node;
 mod tools;
 
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         cli::Command::Guessmounts(args) => tools::guessmounts::run(&args),
         cli::Command::InstallBootloader(args) => tools::install_bootloader::run(&args),
         cli::Command::Drvinst(args) => tools::drivers::run(&args),
+        cli::Command::Bootable(args) => bootable::run(&args),
         cli::Command::Files(args) => files::run(&args),
         cli::Command::Node(args) => node::run(&args),
     };

@@ -1,5 +1,6 @@
 //! The tools of the rescue system, under the names that the old one gave them.
 
+pub(crate) mod chroot;
 pub(crate) mod disks;
 pub(crate) mod drivers;
 pub(crate) mod guessmounts;
@@ -8,4 +9,5 @@ pub(crate) mod loaders;
 pub(crate) mod lsparts;
 pub(crate) mod run;
 pub(crate) mod systems;
+pub(crate) mod tree;
 mod volumes;
