@@ -5,12 +5,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use crate::made::xattrs;
 use crate::text::{escaped, shown};
+
+/// Bytes in one read.
+const PIECE: usize = 128 << 10;
 
 /// What is compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -208,18 +214,23 @@ fn kind(metadata: &Metadata) -> &'static str {
     }
 }
 
-/// Where two files of the same length differ first.
+/// Where two files of the same length differ first. What is a hole in both is not read.
 fn first_difference(a: &Path, b: &Path) -> io::Result<Option<u64>> {
-    let mut files = (File::open(a)?, File::open(b)?);
-    let mut buffers = (vec![0; 128 << 10], vec![0; 128 << 10]);
+    let files = (File::open(a)?, File::open(b)?);
+    let mut buffers = (vec![0; PIECE], vec![0; PIECE]);
     let mut place = 0;
     loop {
-        let length = files.0.read(&mut buffers.0)?;
+        let (data_a, data_b) = (next_data(&files.0, place)?, next_data(&files.1, place)?);
+        let Some(data) = [data_a, data_b].into_iter().flatten().min() else {
+            return Ok(None);
+        };
+        place = data;
+        let length = files.0.read_at(&mut buffers.0, place)?;
         if length == 0 {
             return Ok(None);
         }
         let (one, other) = (&buffers.0[..length], &mut buffers.1[..length]);
-        match files.1.read_exact(other) {
+        match files.1.read_exact_at(other, place) {
             // It became shorter.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(place)),
             read => read?,
@@ -229,6 +240,17 @@ fn first_difference(a: &Path, b: &Path) -> io::Result<Option<u64>> {
             return Ok(Some(place + same.count() as u64));
         }
         place += length as u64;
+    }
+}
+
+/// Where data begins at or behind `place`; `None`: there is only a hole up to the end. A file
+/// system that knows no holes has data everywhere.
+fn next_data(file: &File, place: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, SeekFrom::Data(place)) {
+        Ok(data) => Ok(Some(data)),
+        Err(Errno::NXIO) => Ok(None),
+        Err(Errno::INVAL) => Ok((place < file.metadata()?.len()).then_some(place)),
+        Err(error) => Err(error.into()),
     }
 }
 

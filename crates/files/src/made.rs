@@ -215,7 +215,8 @@ pub fn xattrs(path: &Path) -> io::Result<Vec<(CString, Vec<u8>)>> {
     }
     let mut value = vec![0; XATTR_MAX];
     for name in names[..length].split(|&byte| byte == 0) {
-        if name.is_empty() {
+        // xfs shows its access control lists a second time.
+        if name.is_empty() || name.starts_with(b"trusted.SGI_ACL_") {
             continue;
         }
         let name = CString::new(name)?;

@@ -17,6 +17,9 @@ use crate::walk::WalkError;
 
 /// Bytes in one read or write of tar, in blocks of 512.
 const BLOCKING: &str = "--blocking-factor=128";
+/// xfs shows its access control lists a second time under names of its own, which mean
+/// nothing to any other file system (`fs/xfs/xfs_xattr.c`).
+const XFS_ACLS: &str = "--xattrs-exclude=trusted.SGI_ACL_*";
 /// How much the pipe to or from tar holds.
 const PIPE: usize = 1 << 20;
 /// How many troubles are kept to be told at the end.
@@ -114,7 +117,10 @@ impl Abilities {
     fn options(self) -> Vec<&'static str> {
         let mut options = vec!["--numeric-owner", "--quoting-style=escape", BLOCKING];
         for (can, words) in [
-            (self.xattrs, &["--xattrs", "--xattrs-include=*"][..]),
+            (
+                self.xattrs,
+                &["--xattrs", "--xattrs-include=*", XFS_ACLS][..],
+            ),
             (self.acls, &["--acls"]),
             (self.selinux, &["--selinux"]),
             // The clocks of two computers differ.

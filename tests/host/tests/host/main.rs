@@ -3,6 +3,7 @@
 mod dhcp;
 mod discovery;
 mod faults;
+mod files;
 mod forms;
 mod ipv6;
 mod leases;
@@ -53,6 +54,13 @@ fn main() {
     if let (None, Some(reason)) = (&reason, &no_routers) {
         eprintln!("stories of IPv6 are ignored: {reason}");
     }
+    let [no_disks, no_fat] = [&["xfs", "btrfs"][..], &["vfat"]].map(|kinds| {
+        let lacks = files::unavailable(kinds);
+        if let (None, Some(lacks)) = (&reason, &lacks) {
+            eprintln!("a story of {} is ignored: {lacks}", kinds.join(" and "));
+        }
+        reason.clone().or(lacks)
+    });
     let stories = [
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
@@ -64,6 +72,9 @@ fn main() {
         (plus::STORIES, &reason),
         (plus_faults::STORIES, &reason),
         (targets::STORIES, &reason),
+        (files::STORIES, &reason),
+        (files::OTHERS, &no_disks),
+        (files::FAT, &no_fat),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),
         (ipv6::ODD, &reason),
