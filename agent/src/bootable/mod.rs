@@ -10,11 +10,14 @@ mod identity;
 mod initramfs;
 mod loader;
 mod names;
+mod swap;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
+use goldring_files::manifest::Manifest;
 
 use crate::fault::Usage;
 use crate::killpoint::killpoint;
@@ -22,6 +25,7 @@ use crate::tools::chroot::ChrootMounts;
 use crate::tools::run::{Programs, Runner, command_line};
 use crate::tools::tree::Tree;
 pub(crate) use names::Names;
+pub(crate) use swap::SwapFile;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +52,9 @@ pub(crate) struct Args {
     /// Take this place out of its fstab, since its disk stayed behind
     #[arg(long, value_name = "PLACE")]
     without: Vec<String>,
+    /// The golden node's list (goldring files list): swap files, and what stayed behind
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
     /// Its name
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -66,6 +73,8 @@ pub(crate) struct Wish {
     pub(crate) names: Names,
     /// Places whose disks stayed on the golden node.
     pub(crate) gone: Vec<String>,
+    /// Swap files, which did not travel.
+    pub(crate) swap_files: Vec<SwapFile>,
     /// `-r`: a boot loader, and options for mkinitrd behind it. None: the clone's own.
     pub(crate) loader: Vec<String>,
     /// `--keep-identity`.
@@ -89,6 +98,18 @@ impl Wish {
                 "-r {text:?} names no boot loader; lilo and grub are such"
             )),
         }
+    }
+
+    /// Takes over what the golden node's list says of it.
+    pub(crate) fn with_manifest(mut self, manifest: &Manifest) -> Self {
+        let left = manifest.left.iter().filter(|left| left.without_disk);
+        self.gone.extend(left.map(|left| left.place.clone()));
+        let files = manifest.swaps.iter().filter(|swap| swap.is_file());
+        self.swap_files.extend(files.map(|swap| SwapFile {
+            path: swap.place.clone(),
+            size: swap.size,
+        }));
+        self
     }
 
     fn loader_name(&self) -> Option<&str> {
@@ -150,10 +171,14 @@ struct Step {
 
 /// All of them. The boot loader is the last: what breaks before it leaves a disk that does
 /// not start.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step {
         name: "device names",
         run: device_names,
+    },
+    Step {
+        name: "swap files",
+        run: swap::make,
     },
     Step {
         name: "identity",
@@ -190,6 +215,10 @@ pub(crate) fn make(clone: &mut Clone<'_>, begin: &mut dyn FnMut(&str)) -> anyhow
     }
     let mounts = ChrootMounts::new(clone.root, clone.runner, clone.folder)?
         .with_run(clone.runner, clone.folder)?;
+    let mounts = match clone.wish.dry {
+        true => mounts,
+        false => mounts.with_links(clone.runner)?,
+    };
     let done = all_steps(clone, begin);
     let undone = mounts.undo(clone.runner);
     // The first error is the one to tell.
@@ -241,6 +270,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if let Some(text) = &args.loader {
         wish = wish.with_loader(text).map_err(Usage)?;
+    }
+    if let Some(path) = &args.list {
+        let context = || format!("reading {}", path.display());
+        let text = fs::read_to_string(path).with_context(context)?;
+        wish = wish.with_manifest(&Manifest::parse(&text).with_context(context)?);
     }
     let folder = args
         .folder

@@ -153,6 +153,7 @@ fn debian_becomes_a_computer_of_its_own() {
         done.steps,
         [
             "device names",
+            "swap files",
             "identity",
             "host name",
             "drivers",
@@ -393,17 +394,17 @@ fn what_fails_is_a_step_with_a_name_and_nothing_stays_mounted() {
     for (program, steps, expected) in [
         (
             "update-initramfs",
-            5,
+            6,
             "step: initramfs: exit status: 1: no room",
         ),
         (
             "grub-mkconfig",
-            6,
+            7,
             "step: boot loader: writing GRUB's menu: exit status: 1: no room",
         ),
         (
             "grub-install",
-            6,
+            7,
             "step: boot loader: exit status: 1: no room",
         ),
     ] {
@@ -441,4 +442,31 @@ fn a_clone_that_would_not_start_is_an_error() {
     assert!(error(&[], &wish()).contains("no system is mounted there"));
     assert!(Wish::default().with_loader(" ").is_err());
     assert!(Wish::default().with_loader("--with=x").is_err());
+}
+
+#[test]
+fn the_golden_nodes_list_tells_of_swap_files_and_of_what_stayed() {
+    let text = "goldring-manifest 1\ngolden host=golden\nfile-system device=/dev/sda1 type=ext4\n\
+                mount place=/ device=/dev/sda1\nswap place=/swap\\040file size=4096\n\
+                left place=/home spec=/dev/sdb1 why=x disk=stays\nleft place=/proc why=x\nend\n";
+    let wish = wish().with_manifest(&Manifest::parse(text).unwrap());
+    let done = made(&debian(), LSBLK, &wish);
+    done.result.as_ref().unwrap();
+    assert_eq!(
+        done.ran[..3],
+        [
+            "chattr +C '/mnt/swap file'",
+            "fallocate --length 4096 '/mnt/swap file'",
+            "mkswap '/mnt/swap file'",
+        ]
+    );
+    let fstab = done.text("/etc/fstab");
+    assert!(
+        fstab.contains("# stayed on the golden node: UUID=7 /home ext4"),
+        "{fstab}"
+    );
+    // Whoever may read it could read what was swapped out.
+    let file = done.folder.path().join("mnt/swap file");
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(file).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
 }

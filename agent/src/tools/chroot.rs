@@ -2,12 +2,14 @@
 //! firmware's variables. Mounted while they run.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use goldring_contract::Root;
 use goldring_sys::beneath;
 
+use super::disks;
 use super::run::Runner;
 
 /// Where UEFI's variables are.
@@ -73,6 +75,40 @@ impl ChrootMounts {
             let arguments = ["-t", "tmpfs", "-o", "mode=755", "tmpfs", &text(&target)];
             runner.run("mount", &arguments)?;
             self.places.push(target);
+        }
+        Ok(self)
+    }
+
+    /// Makes the links of `/dev/disk` that udev would make, where it does not run: without
+    /// them programs take names of disks for what should be UUIDs (`grub-mkconfig` does).
+    ///
+    /// # Errors
+    /// lsblk fails, or a link cannot be made.
+    pub(crate) fn with_links(self, runner: &mut dyn Runner) -> anyhow::Result<Self> {
+        if self.root.join("/run/udev/control").exists() {
+            return Ok(self);
+        }
+        for device in disks::list(runner)? {
+            for (folder, name) in [
+                ("by-uuid", &device.uuid),
+                ("by-partuuid", &device.part_uuid),
+            ] {
+                let is_number =
+                    |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+                // A member of a RAID shows the number of the whole.
+                let is_member = device.content.ends_with("_member") && folder == "by-uuid";
+                if name.is_empty() || !is_number(name) || is_member {
+                    continue;
+                }
+                let folder = self.root.join("/dev/disk").join(folder);
+                let target = device.kernel_name.trim_start_matches("/dev/");
+                let link = folder.join(name);
+                // One of an earlier run may lead to a disk that was called so then.
+                let _ = fs::remove_file(&link);
+                fs::create_dir_all(&folder)
+                    .and_then(|()| symlink(format!("../../{target}"), &link))
+                    .with_context(|| format!("linking {}", link.display()))?;
+            }
         }
         Ok(self)
     }
@@ -164,6 +200,28 @@ mod tests {
                 "umount --recursive /mnt/dev",
             ]
         );
+    }
+
+    #[test]
+    fn links_stand_in_for_udev() {
+        let (_folder, root) = machine(&["mnt/dev", "mnt/proc", "mnt/sys", "dev"]);
+        let mut runner = Recorder::new(|line: &str| {
+            Ok(match line.split(' ').next() {
+                Some("lsblk") => "NAME=\"/dev/vda1\" KNAME=\"/dev/vda1\" SIZE=\"9\"\n",
+                Some("blkid") => {
+                    "ID_FS_TYPE=ext4\nID_FS_UUID_ENC=12-ab\nID_PART_ENTRY_UUID=..\\x2fx\n"
+                }
+                _ => "",
+            }
+            .to_owned())
+        });
+        for _ in 0..2 {
+            let mounts = ChrootMounts::new(&root, &mut runner, Path::new("/mnt")).unwrap();
+            mounts.with_links(&mut runner).unwrap().keep();
+        }
+        let link = root.join("/dev/disk/by-uuid/12-ab");
+        assert_eq!(fs::read_link(link).unwrap(), Path::new("../../vda1"));
+        assert!(!root.join("/dev/disk/by-partuuid").exists());
     }
 
     #[test]

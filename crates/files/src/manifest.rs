@@ -110,6 +110,8 @@ pub struct Left {
     pub spec: String,
     /// Why, in words.
     pub why: String,
+    /// Its disk has no counterpart on a node, so that the clone must not wait for it.
+    pub without_disk: bool,
 }
 
 /// A text that is none.
@@ -202,6 +204,7 @@ impl Manifest {
                 place: place("place")?,
                 spec: pairs.text("spec"),
                 why: pairs.text("why"),
+                without_disk: pairs.bytes("disk") == b"stays",
             }),
             "exclude" => self.excluded.push(path("path")?),
             "make" => self.made.push(Made::parse(pairs)?),
@@ -299,7 +302,9 @@ impl fmt::Display for Manifest {
         }
         for left in &self.left {
             let line = Line::new("left").with("place", &left.place);
-            f.write_str(&line.with("spec", &left.spec).with("why", &left.why).end())?;
+            let line = line.with("spec", &left.spec).with("why", &left.why);
+            let stays = if left.without_disk { "stays" } else { "" };
+            f.write_str(&line.with("disk", stays).end())?;
         }
         for path in &self.excluded {
             f.write_str(&Line::new("exclude").with("path", path).end())?;
@@ -374,6 +379,7 @@ pub(crate) mod tests {
                 place: "/proc".into(),
                 spec: "proc".into(),
                 why: "the kernel's".into(),
+                without_disk: true,
             }],
             excluded: vec![OsStr::from_bytes(b"/var/cache/\xff*").into()],
             made: vec![Made::plain_folder("/proc")],

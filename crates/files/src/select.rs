@@ -73,6 +73,7 @@ pub fn select(seen: &Seen<'_>) -> Result<Chosen, String> {
             place: mount.place.clone(),
             spec: mount.source.clone(),
             why,
+            without_disk: seen.is_unwanted(mount),
         };
         match seen.decide(mount, &chosen) {
             Ok((one, device)) => chosen.mounts.push((one, device)),
@@ -82,12 +83,8 @@ pub fn select(seen: &Seen<'_>) -> Result<Chosen, String> {
                     mount.source
                 ));
             }
-            // Below what is left out nothing else needs a word.
-            Err(_)
-                if chosen
-                    .left
-                    .iter()
-                    .any(|left| is_below(&mount.place, &left.place)) => {}
+            // Below what is left out only disks need a word.
+            Err(_) if chosen.covers(&mount.place) && (seen.device)(mount).is_none() => {}
             Err(why) => chosen.left.push(left(why)),
         }
     }
@@ -106,10 +103,33 @@ fn is_below(place: &str, top: &str) -> bool {
     place != top && Path::new(place).starts_with(top)
 }
 
+impl Chosen {
+    /// Whether a place lies in one that is left out.
+    fn covers(&self, place: &str) -> bool {
+        self.left.iter().any(|left| is_below(place, &left.place))
+    }
+}
+
 impl Seen<'_> {
+    fn is_unwanted(&self, mount: &users::Mount) -> bool {
+        (self.device)(mount).is_some_and(|device| self.unwanted_name(&device).is_some())
+    }
+
+    /// The name by which `-X` leaves a device out.
+    fn unwanted_name(&self, device: &Device) -> Option<String> {
+        let names = (self.disks)(device)
+            .into_iter()
+            .chain([device.name.clone()]);
+        names.into_iter().find(|name| (self.unwanted)(name))
+    }
+
     /// The mount as it is cloned, or why it is not.
     fn decide(&self, mount: &users::Mount, chosen: &Chosen) -> Result<(Mount, Device), String> {
         let kind = mount.kind.as_str();
+        let is_above = |left: &&Left| is_below(&mount.place, &left.place);
+        if let Some(left) = chosen.left.iter().find(is_above) {
+            return Err(format!("it lies in {}, which stays behind", left.place));
+        }
         if mount.place.contains(char::REPLACEMENT_CHARACTER) {
             return Err("its name is no UTF-8, which goldring cannot mount".to_owned());
         }
@@ -127,12 +147,7 @@ impl Seen<'_> {
                 "files of {kind} do not travel by tar; send the partition (-D)"
             ));
         }
-        let disks = (self.disks)(&device);
-        let names = disks
-            .iter()
-            .map(String::as_str)
-            .chain([device.name.as_str()]);
-        if let Some(name) = names.into_iter().find(|name| (self.unwanted)(name)) {
+        if let Some(name) = self.unwanted_name(&device) {
             return Err(format!("{name} is left out by -X"));
         }
         let subvolume = subvolume(mount);
@@ -241,6 +256,7 @@ tmpfs /tmp tmpfs defaults
 31 22 0:40 / /tmp rw - tmpfs tmpfs rw
 32 22 8:5 / /boot/efi rw - vfat /dev/sda5 rw
 34 22 8:17 / /b rw - ext4 /dev/sdb1 rw
+35 22 8:6 / /tmp/disk rw - ext4 /dev/sda6 rw
 33 22 0:60 / /var/lib/docker/overlay2/m rw - overlay overlay rw
 ";
 
@@ -300,6 +316,7 @@ tmpfs /tmp tmpfs defaults
                 "left /b: it shows what is in /data again",
                 "left /mnt/stick: /etc/fstab does not have it",
                 "left /snap/x: it is a file that is shown as a disk",
+                "left /tmp/disk: it lies in /tmp, which stays behind",
                 "left /var/lib/docker/overlay2/m: it has no disk",
                 "/var/log (/dev/sda7) is in /etc/fstab and not mounted: its files stay behind; mount it first",
             ]
