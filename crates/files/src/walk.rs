@@ -264,10 +264,14 @@ fn checksum_holds(block: &[u8]) -> bool {
 
 /// Octal digits, or, when the highest bit is set, a number in base 256.
 fn number(field: &[u8]) -> Option<u64> {
-    if field[0] & 0x80 != 0 {
-        let (high, low) = field.split_at(field.len() - 8);
-        let empty = high[0] == 0x80 && high[1..].iter().all(|&byte| byte == 0);
-        return empty.then(|| u64::from_be_bytes(low.try_into().unwrap_or_default()));
+    if let Some((first, rest)) = field.split_first().filter(|(first, _)| **first >= 0x80) {
+        // One bit is the mark, the next the sign of a negative number, which nothing has.
+        let start = u64::from(first & 0x7f);
+        let add = |sum: u64, byte: &u8| sum.checked_mul(256)?.checked_add(u64::from(*byte));
+        return rest
+            .iter()
+            .try_fold(start, add)
+            .filter(|_| first & 0x40 == 0);
     }
     let text = std::str::from_utf8(field).ok()?;
     let text = text.trim_matches(['\0', ' ']);
@@ -422,6 +426,10 @@ mod tests {
         assert_eq!(walked(&seal(wrong)), Err(WalkError::Size(0)));
         let size = [pax("9 size=x\n"), header("a", b'0', 0)].concat();
         assert!(matches!(walked(&size), Err(WalkError::Size(_))));
+        // A sum of eight bytes in base 256.
+        let mut odd = header("a", b'0', 0);
+        odd[148..156].fill(0xef);
+        assert_eq!(walked(&odd), Err(WalkError::NoHeader(0)));
         assert_eq!(walked(&[]).unwrap().0, 0);
     }
 
