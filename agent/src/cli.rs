@@ -135,6 +135,7 @@ mod tests {
             "goldring bootable /mnt --rename /dev/sda=/dev/vda --without /data --keep-identity",
             "goldring files send --zstd=3 --tree / -x /srv",
             "goldring files receive /mnt/disk --plain",
+            "goldring files mount /mnt/disk --list x --device /dev/sda1=/dev/vda1",
             "goldring files compare a b --ignore /x --one-file-system",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));

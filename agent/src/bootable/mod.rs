@@ -12,14 +12,14 @@ mod loader;
 mod names;
 mod swap;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
-use goldring_files::manifest::Manifest;
+use goldring_files::manifest::{Manifest, Mount};
 
 use crate::fault::Usage;
+use crate::files;
 use crate::killpoint::killpoint;
 use crate::tools::chroot::ChrootMounts;
 use crate::tools::run::{Programs, Runner, command_line};
@@ -73,6 +73,8 @@ pub(crate) struct Wish {
     pub(crate) names: Names,
     /// Places whose disks stayed on the golden node.
     pub(crate) gone: Vec<String>,
+    /// Subvolumes of btrfs and their places.
+    pub(crate) subvolumes: Vec<(String, String)>,
     /// Swap files, which did not travel.
     pub(crate) swap_files: Vec<SwapFile>,
     /// `-r`: a boot loader, and options for mkinitrd behind it. None: the clone's own.
@@ -104,6 +106,12 @@ impl Wish {
     pub(crate) fn with_manifest(mut self, manifest: &Manifest) -> Self {
         let left = manifest.left.iter().filter(|left| left.without_disk);
         self.gone.extend(left.map(|left| left.place.clone()));
+        let subvolumes = manifest
+            .mounts
+            .iter()
+            .filter(|mount| !mount.subvolume.is_empty());
+        let both = |mount: &Mount| (mount.place.clone(), mount.subvolume.clone());
+        self.subvolumes.extend(subvolumes.map(both));
         let files = manifest.swaps.iter().filter(|swap| swap.is_file());
         self.swap_files.extend(files.map(|swap| SwapFile {
             path: swap.place.clone(),
@@ -235,7 +243,7 @@ fn all_steps(clone: &mut Clone<'_>, begin: &mut dyn FnMut(&str)) -> anyhow::Resu
 }
 
 fn device_names(clone: &mut Clone<'_>) -> anyhow::Result<()> {
-    let changed = names::rewrite(&clone.tree, &clone.wish.names, &clone.wish.gone)?;
+    let changed = names::rewrite(&clone.tree, clone.wish)?;
     if !changed.is_empty() {
         clone.say(&format!("other names of disks in {}", changed.join(", ")));
     }
@@ -272,9 +280,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         wish = wish.with_loader(text).map_err(Usage)?;
     }
     if let Some(path) = &args.list {
-        let context = || format!("reading {}", path.display());
-        let text = fs::read_to_string(path).with_context(context)?;
-        wish = wish.with_manifest(&Manifest::parse(&text).with_context(context)?);
+        wish = wish.with_manifest(&files::read_list(path)?);
     }
     let folder = args
         .folder

@@ -8,6 +8,7 @@ use anyhow::Context;
 use goldring_disk::fstab;
 use goldring_disk::lsblk::{join_partition, split_partition};
 
+use super::Wish;
 use crate::tools::tree::Tree;
 
 /// Which name became which.
@@ -128,12 +129,12 @@ const FOLDERS: [&str; 5] = [
 /// the file it looks at all (lvmdevices(8)).
 const LVM_DEVICES: &str = "/etc/lvm/devices/system.devices";
 
-/// Translates the names in the clone's files, and takes what is not here out of its fstab:
-/// `gone` are places whose disks stayed behind. Gives the files that were changed.
+/// Translates the names in the clone's files, and takes what is not here out of its fstab.
+/// Gives the files that were changed.
 ///
 /// # Errors
 /// A file that cannot be written.
-pub(crate) fn rewrite(tree: &Tree, names: &Names, gone: &[String]) -> anyhow::Result<Vec<String>> {
+pub(crate) fn rewrite(tree: &Tree, wish: &Wish) -> anyhow::Result<Vec<String>> {
     let mut files: BTreeSet<String> = FILES.iter().map(|&path| path.to_owned()).collect();
     for folder in FOLDERS {
         let names = tree.names(folder);
@@ -147,10 +148,10 @@ pub(crate) fn rewrite(tree: &Tree, names: &Names, gone: &[String]) -> anyhow::Re
     let mut changed = Vec::new();
     for path in files {
         let without = |text: &str| match path.as_str() {
-            "/etc/fstab" => left_out(text, gone),
+            "/etc/fstab" => named_subvolumes(&left_out(text, &wish.gone), &wish.subvolumes),
             _ => text.to_owned(),
         };
-        if tree.edit(&path, |text| names.translate(&without(text)))? {
+        if tree.edit(&path, |text| wish.names.translate(&without(text)))? {
             changed.push(path);
         }
     }
@@ -175,6 +176,35 @@ fn left_out(text: &str, gone: &[String]) -> String {
             out.push_str("# stayed on the golden node: ");
         }
         out.push_str(line);
+    }
+    out
+}
+
+/// Subvolumes of btrfs get other numbers here: those that are named by number are named by
+/// name. mount refuses a number that is not that of the name.
+fn named_subvolumes(text: &str, subvolumes: &[(String, String)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let entries = fstab::parse(line);
+        let number = entries.first().and_then(|entry| {
+            let options = entry.options.iter();
+            let number = options
+                .clone()
+                .find(|option| option.starts_with("subvolid="))?;
+            let named = options.clone().any(|option| option.starts_with("subvol="));
+            let name = subvolumes.iter().find(|(place, _)| *place == entry.place);
+            Some((number, named, name))
+        });
+        match number {
+            Some((number, true, _)) => {
+                let without = line.replacen(&format!("{number},"), "", 1);
+                out.push_str(&without.replacen(&format!(",{number}"), "", 1));
+            }
+            Some((number, false, Some((_, name)))) => {
+                out.push_str(&line.replacen(number, &format!("subvol={name}"), 1));
+            }
+            _ => out.push_str(line),
+        }
     }
     out
 }
@@ -252,7 +282,12 @@ mod tests {
             "etc/motd=/dev/sda1;",
         ]);
         let tree = Tree::new(folder.path());
-        let changed = rewrite(&tree, &names(), &["/data x".to_owned()]).unwrap();
+        let wish = Wish {
+            names: names(),
+            gone: vec!["/data x".to_owned()],
+            ..Wish::default()
+        };
+        let changed = rewrite(&tree, &wish).unwrap();
         assert_eq!(
             changed,
             [
@@ -271,6 +306,37 @@ mod tests {
         // A second run finds nothing to do: here the first disk has its name already.
         let mut same = Names::default();
         same.add("/dev/sda", "/dev/sda");
-        assert_eq!(rewrite(&tree, &same, &[]).unwrap(), [""; 0]);
+        let wish = Wish {
+            names: same,
+            ..Wish::default()
+        };
+        assert_eq!(rewrite(&tree, &wish).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn subvolumes_are_named() {
+        let subvolumes = [("/srv".to_owned(), "/@srv".to_owned())];
+        for (line, expected) in [
+            (
+                "UUID=1 / btrfs rw,subvolid=256,subvol=/@ 0 0",
+                "UUID=1 / btrfs rw,subvol=/@ 0 0",
+            ),
+            (
+                "UUID=1 / btrfs subvol=/@,subvolid=256 0 0",
+                "UUID=1 / btrfs subvol=/@ 0 0",
+            ),
+            (
+                "UUID=1 /srv btrfs subvolid=257\n",
+                "UUID=1 /srv btrfs subvol=/@srv\n",
+            ),
+            (
+                "UUID=1 /x btrfs subvolid=258",
+                "UUID=1 /x btrfs subvolid=258",
+            ),
+            ("# subvolid=1,subvol=x", "# subvolid=1,subvol=x"),
+            ("", ""),
+        ] {
+            assert_eq!(named_subvolumes(line, &subvolumes), expected);
+        }
     }
 }

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::tools::run::testing::Recorder;
 use crate::tools::tree::testing::tree;

@@ -1,6 +1,8 @@
 //! `goldring files`: the files of an installed system, listed, sent, received, compared.
 //! What ka-d and the image store run, and what a person may run by hand.
 
+mod target;
+
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -14,8 +16,11 @@ use goldring_files::partfiles::{Orders, partfiles};
 use goldring_files::receive::{Form, receive};
 use goldring_files::send::{Sending, send};
 use goldring_files::tar::Source;
+use goldring_files::text::shown;
 use regex_lite::Regex;
 
+use self::target::Target;
+use crate::bootable::Names;
 use crate::fault::Usage;
 use crate::tools::disks;
 use crate::tools::run::{Programs, Runner};
@@ -40,6 +45,8 @@ enum What {
     List(ListArgs),
     /// Send the files to stdout: a tar, and behind it count, digest and sockets
     Send(SendArgs),
+    /// Mount this computer's new file systems as the golden node has them
+    Mount(MountArgs),
     /// Receive files from stdin into a folder, with everything they have
     Receive(ReceiveArgs),
     /// Compare two trees: contents, owners, rights, times, links, attributes
@@ -87,9 +94,25 @@ struct ReceiveArgs {
     /// Where to; the file systems are mounted there already
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// The golden node's list: make the folders again whose content stayed behind
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
     /// It comes from an old golden node: a tar with nothing behind it, which cannot be checked
     #[arg(long)]
     plain: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct MountArgs {
+    /// Where to
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// The golden node's list
+    #[arg(long, value_name = "FILE")]
+    list: PathBuf,
+    /// What the golden node calls OLD is NEW here; else a UUID tells. Repeat it for several
+    #[arg(long, value_name = "OLD=NEW", value_parser = Names::parse)]
+    device: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -114,6 +137,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::List(args) => list(args),
         What::Send(args) => send_files(args),
+        What::Mount(args) => mount(args),
         What::Receive(args) => receive_files(args),
         What::Compare(args) => compare_trees(args),
     }
@@ -198,13 +222,7 @@ fn send_files(args: &SendArgs) -> anyhow::Result<()> {
             excluded: args.selection.excluded.clone(),
             ..Source::tree(tree)
         },
-        (None, Some(path)) => {
-            let text =
-                fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-            Manifest::parse(&text)
-                .with_context(|| format!("reading {}", path.display()))?
-                .source(Path::new("/"))
-        }
+        (None, Some(path)) => read_list(path)?.source(Path::new("/")),
         (None, None) => {
             let root = Root::system();
             manifest(&root, &mut Programs, &args.selection)?.source(root.as_path())
@@ -225,16 +243,59 @@ fn send_files(args: &SendArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A list that `goldring files list` printed.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub(crate) fn read_list(path: &Path) -> anyhow::Result<Manifest> {
+    let context = || format!("reading {}", path.display());
+    let text = fs::read_to_string(path).with_context(context)?;
+    Manifest::parse(&text).with_context(context)
+}
+
+fn mount(args: &MountArgs) -> anyhow::Result<()> {
+    let manifest = read_list(&args.list)?;
+    let root = Root::system();
+    let wish = target::Wish {
+        root: &root,
+        folder: &args.folder,
+        devices: &args.device,
+    };
+    let target = Target::mount(wish, &mut Programs, &manifest)?;
+    target.keep();
+    println!(
+        "{0} is ready for files; umount --recursive {0} takes it down",
+        args.folder.display()
+    );
+    Ok(())
+}
+
+/// Makes the folders again whose content stayed on the golden node, when all files are here.
+///
+/// # Errors
+/// The kernel's, with the path.
+pub(crate) fn make_folders(manifest: &Manifest, folder: &Path) -> anyhow::Result<()> {
+    for made in &manifest.made {
+        made.make(folder)
+            .with_context(|| format!("making {} again", shown(&made.path)))?;
+    }
+    Ok(())
+}
+
 fn receive_files(args: &ReceiveArgs) -> anyhow::Result<()> {
     let form = if args.plain {
         Form::Plain
     } else {
         Form::Checked
     };
+    let list = args.list.as_deref().map(read_list).transpose()?;
     let input = io::stdin().lock();
     let input = fs::File::from(std::os::fd::AsFd::as_fd(&input).try_clone_to_owned()?);
     let received = receive(&args.folder, form, input, &mut |said| eprintln!("{said}"))
         .with_context(|| format!("receiving files into {}", args.folder.display()))?;
+    if let Some(manifest) = &list {
+        make_folders(manifest, &args.folder)?;
+    }
     eprintln!(
         "received {} files, {} bytes, {} sockets{}",
         received.contents.entries,

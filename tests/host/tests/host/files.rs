@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use goldring_host_tests::net::run;
 use goldring_host_tests::target::{Loop, Mounted};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev};
 
@@ -25,7 +26,13 @@ pub(crate) const STORIES: &[Story] = &[
     ("a_clone_is_made_bootable_by_its_own_programs", bootable),
 ];
 
-pub(crate) const OTHERS: &[Story] = &[("files_arrive_on_xfs_and_btrfs_as_on_ext4", others)];
+pub(crate) const OTHERS: &[Story] = &[
+    ("files_arrive_on_xfs_and_btrfs_as_on_ext4", others),
+    (
+        "a_node_gets_the_mounts_and_subvolumes_of_the_golden_node",
+        mounts,
+    ),
+];
 
 pub(crate) const FAT: &[Story] = &[("rights_that_fat_does_not_have_are_no_error", fat)];
 
@@ -204,6 +211,79 @@ fn others(goldring: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A list says what there is; the node's own file systems have the same UUIDs.
+fn mounts(goldring: &Path) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let uuid = ["11111111", "22222222"].map(|begin| format!("{begin}-1234-4234-8234-123456789abc"));
+    let disks = [
+        Loop::new(&folder.path().join("a"), 200 << 20)?,
+        Loop::new(&folder.path().join("b"), 64 << 20)?,
+    ];
+    run("mkfs.btrfs", &["-q", "-U", &uuid[0], &disks[0].device])?;
+    run("mkfs.ext4", &["-q", "-U", &uuid[1], &disks[1].device])?;
+    let list = format!(
+        "goldring-manifest 1\n\
+         file-system device=/dev/sda1 type=btrfs uuid={}\nfile-system device=/dev/sda2 type=ext4 uuid={}\n\
+         mount place=/ device=/dev/sda1 option=subvol=@ subvolume=/@\n\
+         mount place=/home device=/dev/sda1 option=subvol=@home subvolume=/@home\n\
+         mount place=/srv/a\\040b device=/dev/sda2\nsubvolume path=/var/lib/machines\n\
+         make kind=folder mode=1777 uid=5 gid=6 changed=1.000000002 path=/tmp\nend\n",
+        uuid[0], uuid[1]
+    );
+    let (file, target) = (folder.path().join("list"), folder.path().join("disk"));
+    fs::write(&file, list)?;
+    let output = Command::new(goldring)
+        .args(["files", "mount", "--list"])
+        .args([&file, &target])
+        .output()?;
+    let taken_down = taken_down_later(&target);
+    ensure!(output.status.success(), "{}", said(&output));
+    let golden = folder.path().join("golden");
+    fs::create_dir_all(golden.join("var/lib/machines"))?;
+    fs::create_dir_all(golden.join("srv/a b"))?;
+    fs::write(golden.join("srv/a b/file"), "x")?;
+    let mut sender = Command::new(goldring)
+        .args(["files", "send", "--tree"])
+        .arg(&golden)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stream = sender.stdout.take().context("no stream")?;
+    let receiver = Command::new(goldring)
+        .args(["files", "receive", "--list"])
+        .args([&file, &target])
+        .stdin(stream)
+        .output()?;
+    ensure!(
+        receiver.status.success() && sender.wait()?.success(),
+        "{}",
+        said(&receiver)
+    );
+    let tmp = fs::metadata(target.join("tmp"))?;
+    ensure!(
+        (tmp.mode() & 0o7777, tmp.uid(), tmp.mtime_nsec()) == (0o1777, 5, 2),
+        "{tmp:?}"
+    );
+    // 256 is the number of the root of every subvolume (btrfs(5)).
+    for place in ["", "home", "var/lib/machines"] {
+        ensure!(fs::metadata(target.join(place))?.ino() == 256, "{place}");
+    }
+    drop(taken_down);
+    ensure!(!target.join("tmp").exists(), "something stays mounted");
+    Ok(())
+}
+
+/// Takes down what `goldring files mount` left, also when the story fails.
+fn taken_down_later(target: &Path) -> impl Drop {
+    struct TakenDown(String);
+    impl Drop for TakenDown {
+        fn drop(&mut self) {
+            // It may be gone.
+            let _ = run("umount", &["--recursive", &self.0]);
+        }
+    }
+    TakenDown(target.display().to_string())
+}
+
 fn full(goldring: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let golden = folder.path().join("golden");
@@ -377,7 +457,7 @@ fn bootable(goldring: &Path) -> Result<()> {
         let text = fs::read_to_string("/proc/self/mountinfo")?;
         Ok(text.lines().filter(|line| line.contains(&place)).count())
     };
-    let run = || {
+    let make = || {
         let mut command = Command::new(goldring);
         let command = command.arg("bootable").arg(&disk.place);
         command
@@ -388,7 +468,7 @@ fn bootable(goldring: &Path) -> Result<()> {
     let grub = disk.place.join("usr/sbin/grub-install");
     let good = fs::read(&grub)?;
     fs::write(&grub, "#!/bin/sh\necho no room >&2; exit 3\n")?;
-    let output = run()?;
+    let output = make()?;
     let told = said(&output);
     ensure!(output.status.code() == Some(1), "{told}");
     ensure!(
@@ -397,7 +477,7 @@ fn bootable(goldring: &Path) -> Result<()> {
     );
     ensure!(mounts()? == 1, "something stays mounted");
     fs::write(&grub, good)?;
-    let output = run()?;
+    let output = make()?;
     ensure!(
         output.status.success(),
         "{}{}",
