@@ -74,6 +74,16 @@ pub fn look(
     .map_err(GoldenError::Root)?;
     let mut warnings = std::mem::take(&mut chosen.warnings);
     let excluded = excluded(root, wish.excluded, &mut warnings)?;
+    let nameless = chosen
+        .mounts
+        .iter()
+        .filter(|(_, device)| device.uuid.is_empty());
+    warnings.extend(nameless.map(|(mount, device)| {
+        format!(
+            "{} ({}) has no UUID: a node is told which of its own it is (files mount --device)",
+            mount.place, device.name
+        )
+    }));
     let swaps = swaps(root, devices, wish, &disks);
     let manifest = Manifest {
         host: host(root),

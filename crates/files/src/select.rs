@@ -136,7 +136,11 @@ impl Seen<'_> {
         if fstab::is_foreign(kind) {
             return Err("it comes over a network or from a program".to_owned());
         }
-        let device = (self.device)(mount).ok_or("it has no disk")?;
+        let mut device = (self.device)(mount).ok_or("it has no disk")?;
+        if device.content.is_empty() {
+            // libblkid sees two things there, or none; the kernel has decided.
+            device.content = kind.to_owned();
+        }
         match device.kind.as_str() {
             "loop" => return Err("it is a file that is shown as a disk".to_owned()),
             "rom" => return Err("it is a disc".to_owned()),
@@ -283,7 +287,8 @@ tmpfs /tmp tmpfs defaults
             disks: &|device| vec![device.name.trim_end_matches(char::is_numeric).to_owned()],
             unwanted: &|name| !unwanted.is_empty() && name.contains(unwanted),
         })?;
-        let mount = |(mount, _): &(Mount, Device)| {
+        let mount = |(mount, device): &(Mount, Device)| {
+            assert!(!device.content.is_empty(), "{device:?}");
             format!(
                 "{} {} {} {}",
                 mount.place,
