@@ -186,21 +186,16 @@ fn regenerated(text: &str, drivers: &Drivers, old_names: bool) -> String {
     };
     let usb = drivers.usb.iter().collect();
     if red_hat {
-        for (number, module) in others.iter().chain(&ide).enumerate() {
-            let number = if number == 0 {
-                String::new()
-            } else {
-                number.to_string()
-            };
-            out.push_str(&format!("alias scsi_hostadapter{number} {module}\n"));
-        }
-        for (number, module) in drivers.usb.iter().enumerate() {
-            let number = if number == 0 {
-                String::new()
-            } else {
-                number.to_string()
-            };
-            out.push_str(&format!("alias usb-controller{number} {module}\n"));
+        let disks: Vec<&String> = others.into_iter().chain(ide).collect();
+        for (what, modules) in [("scsi_hostadapter", disks), ("usb-controller", usb)] {
+            for (number, module) in modules.iter().enumerate() {
+                // The first has no number.
+                let number = match number {
+                    0 => String::new(),
+                    number => number.to_string(),
+                };
+                out.push_str(&format!("alias {what}{number} {module}\n"));
+            }
         }
         return out;
     }

@@ -112,34 +112,27 @@ fn names_kernels(clone: &Clone<'_>, id: &str) -> bool {
         })
 }
 
-/// Network settings that hold for one card only, by its address (Red Hat, Mandriva, SUSE).
+/// Network settings that hold for one card only, by its address: folders, how the names of
+/// the files begin, and the key (Red Hat and Mandriva, SUSE, NetworkManager).
+const ONE_CARD: [(&str, &str, &str); 3] = [
+    ("/etc/sysconfig/network-scripts", "ifcfg-", "HWADDR="),
+    ("/etc/sysconfig/network", "ifcfg-", "HWADDR="),
+    ("/etc/NetworkManager/system-connections", "", "mac-address="),
+];
+
 fn cards(clone: &mut Clone<'_>) -> anyhow::Result<()> {
-    for folder in ["/etc/sysconfig/network-scripts", "/etc/sysconfig/network"] {
-        for name in clone.tree.names(folder) {
-            if !name.starts_with("ifcfg-") {
-                continue;
-            }
+    for (folder, begin, key) in ONE_CARD {
+        let names = clone.tree.names(folder);
+        for name in names.iter().filter(|name| name.starts_with(begin)) {
             let any_card = |text: &str| -> String {
                 let lines = text.split_inclusive('\n');
                 lines
-                    .filter(|line| !line.trim_start().starts_with("HWADDR="))
+                    .filter(|line| !line.trim_start().starts_with(key))
                     .collect()
             };
             if clone.tree.edit(&format!("{folder}/{name}"), any_card)? {
                 clone.say(&format!("{name} holds for any card now"));
             }
-        }
-    }
-    let keyfiles = "/etc/NetworkManager/system-connections";
-    for name in clone.tree.names(keyfiles) {
-        let any_card = |text: &str| -> String {
-            let lines = text.split_inclusive('\n');
-            lines
-                .filter(|line| !line.trim_start().starts_with("mac-address="))
-                .collect()
-        };
-        if clone.tree.edit(&format!("{keyfiles}/{name}"), any_card)? {
-            clone.say(&format!("{name} holds for any card now"));
         }
     }
     Ok(())

@@ -55,7 +55,11 @@ fn ugly_tree() -> tempfile::TempDir {
     sparse.write_all(b"in the middle").unwrap();
     sparse.set_len(900 << 20).unwrap();
     let value = b"\0\xff value";
-    rustix::fs::setxattr(at(b"-rf"), c"user.goldring", value, XattrFlags::empty()).unwrap();
+    match rustix::fs::setxattr(at(b"-rf"), c"user.goldring", value, XattrFlags::empty()) {
+        // A tmpfs before Linux 6.6; the host stories have disks.
+        Err(rustix::io::Errno::NOTSUP) => eprintln!("no attributes of users in {tree:?}"),
+        set => set.unwrap(),
+    }
     drop(UnixListener::bind(at(b"spool/socket\xff")).unwrap());
     let time = |tv_nsec| Timespec {
         tv_sec: 1_234_567_890,
