@@ -291,6 +291,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "/ is the system that runs; name the folder where the clone is mounted".to_owned()
         ));
     }
+    // Whatever ends this program ends its mounts: a clone with this computer's /dev in it would
+    // be a trap for whoever removes the folder.
+    goldring_sys::mount::of_our_own().context("making mounts of its own")?;
     let root = Root::system();
     let mut runner: Box<dyn Runner> = match args.dry_run {
         true => Box::new(Shown),

@@ -21,6 +21,7 @@ const VARIABLES: &str = "/sys/firmware/efi/efivars";
 pub(crate) struct ChrootMounts {
     root: Root,
     places: Vec<PathBuf>,
+    links: Vec<PathBuf>,
 }
 
 impl ChrootMounts {
@@ -33,6 +34,7 @@ impl ChrootMounts {
         let mut mounts = Self {
             root: root.clone(),
             places: Vec::new(),
+            links: Vec::new(),
         };
         for name in ["dev", "proc", "sys"] {
             let source = format!("/{name}");
@@ -84,7 +86,7 @@ impl ChrootMounts {
     ///
     /// # Errors
     /// lsblk fails, or a link cannot be made.
-    pub(crate) fn with_links(self, runner: &mut dyn Runner) -> anyhow::Result<Self> {
+    pub(crate) fn with_links(mut self, runner: &mut dyn Runner) -> anyhow::Result<Self> {
         if self.root.join("/run/udev/control").exists() {
             return Ok(self);
         }
@@ -108,6 +110,7 @@ impl ChrootMounts {
                 fs::create_dir_all(&folder)
                     .and_then(|()| symlink(format!("../../{target}"), &link))
                     .with_context(|| format!("linking {}", link.display()))?;
+                self.links.push(link);
             }
         }
         Ok(self)
@@ -116,6 +119,7 @@ impl ChrootMounts {
     /// Leaves all mounted, for people who want to work there.
     pub(crate) fn keep(mut self) {
         self.places.clear();
+        self.links.clear();
     }
 
     /// Unmounts all, the last first.
@@ -123,6 +127,7 @@ impl ChrootMounts {
     /// # Errors
     /// Something still runs there.
     pub(crate) fn undo(mut self, runner: &mut dyn Runner) -> anyhow::Result<()> {
+        self.unlink();
         while let Some(place) = self.places.pop() {
             runner
                 .run("umount", &["--recursive", &text(&place)])
@@ -137,8 +142,22 @@ impl ChrootMounts {
     }
 }
 
+impl ChrootMounts {
+    /// Links that nobody keeps up to date are worse than none.
+    fn unlink(&mut self) {
+        for link in self.links.drain(..) {
+            // They are of no use any more, whether they go or not; folders go when empty.
+            let _ = fs::remove_file(&link);
+            for folder in link.ancestors().skip(1).take(2) {
+                let _ = fs::remove_dir(folder);
+            }
+        }
+    }
+}
+
 impl Drop for ChrootMounts {
     fn drop(&mut self) {
+        self.unlink();
         while let Some(place) = self.places.pop() {
             // Nobody is left to hear of an error here.
             let _ = goldring_sys::mount::detach(&self.root.join(place));
@@ -222,6 +241,10 @@ mod tests {
         let link = root.join("/dev/disk/by-uuid/12-ab");
         assert_eq!(fs::read_link(link).unwrap(), Path::new("../../vda1"));
         assert!(!root.join("/dev/disk/by-partuuid").exists());
+        let mounts = ChrootMounts::new(&root, &mut runner, Path::new("/mnt")).unwrap();
+        let mounts = mounts.with_links(&mut runner).unwrap();
+        mounts.undo(&mut runner).unwrap();
+        assert!(!root.join("/dev/disk").exists() && root.join("/dev").exists());
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // It may be gone.
-        let _ = run("umount", &[&self.place]);
+        // It may be gone. What is mounted in it must go first: the folder is removed next.
+        let _ = run("umount", &["--recursive", &self.place]);
     }
 }

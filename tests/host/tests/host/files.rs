@@ -475,7 +475,7 @@ fn bootable(goldring: &Path) -> Result<()> {
         told.contains("step: boot loader: chroot") && told.contains("no room"),
         "{told}"
     );
-    ensure!(mounts()? == 1, "something stays mounted");
+    ensure!(mounts()? == 1, "its mounts are seen by others");
     fs::write(&grub, good)?;
     let output = make()?;
     ensure!(
