@@ -2,7 +2,8 @@
 //! those of the golden node. The clone's own programs do it, in its own tree.
 //!
 //! The steps are a table, run in its order; `ka-d` and `goldring bootable` report them by
-//! name. Until the last one has run, nothing on the disk starts.
+//! name. The boot loader comes last: until then the boot sector is empty. What UEFI starts
+//! are files, which came with the others; whoever makes the partitions keeps firmware away.
 
 mod hardware;
 mod hostname;
@@ -177,8 +178,8 @@ struct Step {
     run: fn(&mut Clone<'_>) -> anyhow::Result<()>,
 }
 
-/// All of them. The boot loader is the last: what breaks before it leaves a disk that does
-/// not start.
+/// All of them. The boot loader is the last: what breaks before it leaves an empty boot
+/// sector.
 const STEPS: [Step; 7] = [
     Step {
         name: "device names",
