@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{dolly, dollyplus, ka, node, partition};
+use crate::{bootable, dolly, dollyplus, files, ka, node, partition};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -56,6 +56,10 @@ pub(crate) enum Command {
     /// Print the desc of a disk: its partitions and what is in them.
     #[command(name = "fdisk_to_desc", alias = "fdisk-to-desc")]
     FdiskToDesc(partition::fdisk_to_desc::Args),
+    /// The files of an installed system: list, send, receive, compare.
+    Files(files::Args),
+    /// Make a cloned system bootable on this computer.
+    Bootable(bootable::Args),
     /// What a node runs in stage 2; started by init.
     #[command(hide = true)]
     Node(node::Args),
@@ -160,6 +164,14 @@ mod tests {
             "fdisk_to_desc",
             "fdisk_to_desc --old /dev/sda",
             "fdisk_to_desc -o descs --gpt /dev/sda /dev/sdb",
+            "goldring files list -x /srv -x /tmp -X sdb --partfiles /tmp",
+            "goldring files send --zstd --list x",
+            "goldring bootable /mnt/disk -r lilo --hostname n1 -n",
+            "goldring bootable /mnt --rename /dev/sda=/dev/vda --without /data --keep-identity",
+            "goldring files send --zstd=3 --tree / -x /srv",
+            "goldring files receive /mnt/disk --plain",
+            "goldring files mount /mnt/disk --list x --device /dev/sda1=/dev/vda1",
+            "goldring files compare a b --ignore /x --one-file-system",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             Cli::try_parse_from(args).unwrap();
@@ -194,6 +206,13 @@ mod tests {
             "guessmounts --umount --root /dev/sda1",
             "install_bootloader --root",
             "fdisk_to_desc --old --gpt /dev/sda",
+            "goldring files",
+            "goldring files send --zstd=20",
+            "goldring files send --list x -x /srv",
+            "goldring files receive",
+            "goldring files compare a",
+            "goldring bootable",
+            "goldring bootable /mnt --rename sda",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
             assert!(Cli::try_parse_from(args).is_err(), "{line}");

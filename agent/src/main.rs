@@ -1,11 +1,14 @@
 //! `goldring`: everything a person or a node runs. What it does is chosen by the first
 //! word, or by the name under which it was started.
 
+mod bootable;
 mod cli;
 mod dolly;
 mod dollyplus;
 mod fault;
+mod files;
 mod ka;
+mod killpoint;
 mod node;
 mod partition;
 mod tools;
@@ -30,6 +33,8 @@ fn main() -> ExitCode {
         cli::Command::Drvinst(args) => tools::drivers::run(&args),
         cli::Command::Partition(args) => partition::run(&args),
         cli::Command::FdiskToDesc(args) => partition::fdisk_to_desc::run(&args),
+        cli::Command::Bootable(args) => bootable::run(&args),
+        cli::Command::Files(args) => files::run(&args),
         cli::Command::Node(args) => node::run(&args),
     };
     match result {

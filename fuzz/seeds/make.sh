@@ -83,3 +83,15 @@ answer passive '220 a\r\n230 b\r\n200 c\r\n213 5\r\n500 no\r\n227 Entering Passi
 answer url 'http://[2001:db8::1]:8080/a%%20b'
 
 python3 ./ka.py
+
+# A tar with what stands behind it, what tar says, and a list of what is cloned.
+mkdir -p files "$work/tree"
+echo x >"$work/tree/a"
+ln "$work/tree/a" "$work/tree/b"
+truncate -s 100k "$work/tree/sparse"
+{
+    tar --create --format=pax --sparse --blocking-factor=1 --mtime=@0 --numeric-owner --owner=0 --group=0 --sort=name -C "$work/tree" .
+    printf 'goldring-files 1\ncontents entries=4 bytes=9 xxh3=0\nmake kind=socket mode=600 uid=0 gid=0 changed=0.0 path=/s xattr=user.x=y\nfailed why=x\nend\n'
+} >files/stream
+printf 'tar: ./a\\\\n\\377: Cannot change mode to rwx: Operation not permitted' >files/said
+printf 'goldring-manifest 1\ngolden host=a firmware=uefi\nfile-system device=/dev/sda1 type=btrfs disk=/dev/sda\nswap place=/s size=5\nmount place=/ device=/dev/sda1 option=rw subvolume=/@\nsubvolume path=/v\nleft place=/proc spec=p why=x disk=stays\nexclude path=/x\nmake kind=folder mode=1777 uid=0 gid=0 changed=0.0 path=/x\nend\n' >files/list

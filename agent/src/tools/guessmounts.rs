@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use goldring_contract::Root;
 use goldring_contract::sentences::{NO_ROOT_DEVICE, found_root};
 use goldring_disk::users::parse_mountinfo;
-use goldring_sys::beneath;
 
+use super::chroot::{ChrootMounts, inside};
 use super::disks;
 use super::run::{Programs, Runner};
 use super::systems::{self, Found, kernel_type, untouched};
@@ -221,7 +221,7 @@ fn mount_all(
     for plan in plans {
         follow(world, wish, plan, &mut mounted);
     }
-    kernels_own(world, wish.folder)?;
+    ChrootMounts::new(world.root, world.runner, wish.folder)?.keep();
     Ok(mounted)
 }
 
@@ -276,16 +276,6 @@ fn follow(world: &mut World<'_>, wish: &Wish<'_>, plan: Plan, mounted: &mut Moun
     }
 }
 
-/// The folder that the installed system calls `place`. Its links stay inside.
-fn inside(root: &Root, folder: &Path, place: &str) -> anyhow::Result<PathBuf> {
-    let top = root.join(folder);
-    let found = beneath::resolve(&top, Path::new(place))
-        .with_context(|| format!("the system has no folder {place}"))?;
-    let top = top.canonicalize()?;
-    let below = found.strip_prefix(&top).context("a folder outside")?;
-    Ok(folder.join(below))
-}
-
 fn text(path: &Path) -> String {
     path.display().to_string()
 }
@@ -328,29 +318,6 @@ fn mount(
     }
     attempt(&plain)?;
     println!("{} is on {target}", device.name);
-    Ok(())
-}
-
-/// What programs in the system want to see: devices, processes, the firmware's variables.
-fn kernels_own(world: &mut World<'_>, folder: &Path) -> anyhow::Result<()> {
-    for name in ["dev", "proc", "sys"] {
-        let source = format!("/{name}");
-        let target = text(&inside(world.root, folder, &source)?);
-        // What is unmounted there later stays mounted here, also where systemd shares all.
-        let arguments = ["--rbind", "--make-rslave", &source, &target];
-        world.runner.run("mount", &arguments)?;
-    }
-    let variables = "/sys/firmware/efi/efivars";
-    let there = world.root.join(variables).exists();
-    let known =
-        fs::read_dir(world.root.join(variables)).is_ok_and(|mut entries| entries.next().is_some());
-    if there && !known {
-        let target = text(&folder.join(&variables[1..]));
-        let arguments = ["-t", "efivarfs", "efivarfs", &target];
-        if let Err(error) = world.runner.run("mount", &arguments) {
-            eprintln!("without the firmware's variables: {error:#}");
-        }
-    }
     Ok(())
 }
 

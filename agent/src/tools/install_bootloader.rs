@@ -9,7 +9,7 @@ use goldring_contract::Root;
 
 use super::disks;
 use super::guessmounts::{self, Mounted, Wish, World};
-use super::loaders::{self, Loader, Place};
+use super::loaders::{self, Loader, Place, Purpose};
 use super::run::{Programs, command_line};
 use goldring_disk::lsblk::{Device, disks_below, split_partition};
 
@@ -62,7 +62,7 @@ fn install(world: &mut World<'_>, args: &Args, ask: Ask<'_>) -> anyhow::Result<(
         };
         guessmounts::mount_system(world, &wish)?
     } else {
-        already_mounted(world, args)?
+        already_mounted(world, &args.folder, args.root.as_deref())?
     };
     let done = work(world, args, &mounted, ask);
     if args.dry_run && ours {
@@ -72,30 +72,12 @@ fn install(world: &mut World<'_>, args: &Args, ask: Ask<'_>) -> anyhow::Result<(
 }
 
 fn work(world: &mut World<'_>, args: &Args, mounted: &Mounted, ask: Ask<'_>) -> anyhow::Result<()> {
-    let needed = ["/boot", "/boot/efi", "/efi", "/usr"];
-    if let Some(place) = needed
-        .iter()
-        .find(|p| mounted.missing.iter().any(|m| m == *p))
-    {
-        bail!("{place} is not mounted, and the boot loader needs it; see above");
-    }
-    let efi = world.root.join("/sys/firmware/efi").exists();
-    let places: Vec<&str> = mounted.devices.iter().map(|(_, p)| p.as_str()).collect();
-    let tree = world.root.join(&args.folder);
-    let found = loaders::find(&tree, &places, efi);
+    complete(mounted)?;
+    let found = find(world.root, &args.folder, mounted);
     let loader = choose(found, args, ask)?;
-    let disks: Vec<String> = disks_of(world.root, mounted, "/boot")?;
-    let root = world.root.clone();
-    let place = Place {
-        folder: args.folder.to_str().context("a folder with an odd name")?,
-        disks: &disks,
-        esp: esp(&loader, mounted),
-        efi,
-        is_here: &|device| root.join(device).exists(),
-    };
-    let commands = loaders::commands(&loader, &place).map_err(anyhow::Error::msg)?;
-    println!("{loader}, on {}", disks.join(" and "));
-    for command in &commands {
+    let plan = plan(world.root, &args.folder, mounted, loader, Purpose::Repair)?;
+    println!("{}, on {}", plan.loader, plan.disks.join(" and "));
+    for command in &plan.commands {
         let arguments: Vec<&str> = command[1..].iter().map(String::as_str).collect();
         let line = command_line(&command[0], &arguments);
         if args.dry_run {
@@ -109,24 +91,96 @@ fn work(world: &mut World<'_>, args: &Args, mounted: &Mounted, ask: Ask<'_>) -> 
         world.runner.run("sync", &[])?;
         println!(
             "the boot loader is installed; the system stays mounted on {}",
-            place.folder
+            args.folder.display()
         );
     }
     Ok(())
 }
 
+/// Whether all is mounted that a boot loader needs.
+///
+/// # Errors
+/// The place that is not.
+pub(crate) fn complete(mounted: &Mounted) -> anyhow::Result<()> {
+    let needed = ["/boot", "/boot/efi", "/efi", "/usr"];
+    let is_missing = |place: &&&str| mounted.missing.iter().any(|m| m == *place);
+    match needed.iter().find(is_missing) {
+        Some(place) => {
+            bail!("{place} is not mounted, and the boot loader needs it; see above")
+        }
+        None => Ok(()),
+    }
+}
+
+/// The boot loaders that the system in `folder` shows signs of; see [`loaders::find`].
+pub(crate) fn find(root: &Root, folder: &Path, mounted: &Mounted) -> Vec<Loader> {
+    let places: Vec<&str> = mounted.devices.iter().map(|(_, p)| p.as_str()).collect();
+    loaders::find(&root.join(folder), &places, is_efi(root))
+}
+
+/// Whether this machine was started by UEFI.
+pub(crate) fn is_efi(root: &Root) -> bool {
+    root.join("/sys/firmware/efi").exists()
+}
+
+/// How a boot loader is installed.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Which.
+    pub(crate) loader: Loader,
+    /// Where.
+    pub(crate) disks: Vec<String>,
+    /// How, in this order.
+    pub(crate) commands: loaders::Commands,
+}
+
+/// What installs `loader` in the system that is mounted on `folder`.
+///
+/// # Errors
+/// What is missing for it.
+pub(crate) fn plan(
+    root: &Root,
+    folder: &Path,
+    mounted: &Mounted,
+    loader: Loader,
+    purpose: Purpose,
+) -> anyhow::Result<Plan> {
+    let disks = disks_of(root, mounted, "/boot")?;
+    let place = Place {
+        folder: folder.to_str().context("a folder with an odd name")?,
+        disks: &disks,
+        esp: esp(&loader, mounted),
+        efi: is_efi(root),
+        is_here: &|device| root.join(device).exists(),
+        purpose,
+    };
+    let commands = loaders::commands(&loader, &place).map_err(anyhow::Error::msg)?;
+    Ok(Plan {
+        loader,
+        disks,
+        commands,
+    })
+}
+
 /// What a person or `guessmounts` has mounted before.
-fn already_mounted(world: &mut World<'_>, args: &Args) -> anyhow::Result<Mounted> {
-    if let Some(root) = &args.root {
+///
+/// # Errors
+/// Nothing is, or `root` is wished, which may be another system.
+pub(crate) fn already_mounted(
+    world: &mut World<'_>,
+    folder: &Path,
+    root: Option<&str>,
+) -> anyhow::Result<Mounted> {
+    if let Some(root) = root {
         bail!(
             "something is mounted on {0} already, perhaps another system than that on {root}; \
              guessmounts --umount {0} takes it down",
-            args.folder.display()
+            folder.display()
         );
     }
     let mut mounted = Mounted::default();
     for device in disks::list(world.runner)? {
-        let below = Path::new(&device.mounted).strip_prefix(&args.folder).ok();
+        let below = Path::new(&device.mounted).strip_prefix(folder).ok();
         if let Some(place) = below.map(|below| format!("/{}", below.display())) {
             mounted.devices.push((device, place));
         }
@@ -134,7 +188,7 @@ fn already_mounted(world: &mut World<'_>, args: &Args) -> anyhow::Result<Mounted
     if !mounted.devices.iter().any(|(_, place)| place == "/") {
         bail!(
             "no system is mounted on {0}; guessmounts --umount {0} clears it",
-            args.folder.display()
+            folder.display()
         );
     }
     Ok(mounted)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use goldring_sys::beneath;
+use super::tree::Tree;
 
 /// A boot loader with what its installation needs to know. Paths are seen from the
 /// installed system.
@@ -66,7 +66,8 @@ impl Loader {
         }
     }
 
-    fn is_efi(&self) -> bool {
+    /// Whether firmware of the EFI kind starts it.
+    pub(crate) fn is_efi(&self) -> bool {
         matches!(
             self,
             Self::GrubEfi { .. } | Self::Shim { .. } | Self::SystemdBoot { .. }
@@ -88,54 +89,10 @@ impl fmt::Display for Loader {
     }
 }
 
-/// The tree of an installed system.
-struct Tree<'a>(&'a Path);
-
-impl Tree<'_> {
-    fn has(&self, path: &str) -> bool {
-        beneath::resolve(self.0, Path::new(path)).is_ok()
-    }
-
-    /// The first of the paths that is there.
-    fn first(&self, paths: &[&str]) -> Option<String> {
-        let there = paths.iter().find(|path| self.has(path));
-        there.map(|path| (*path).to_owned())
-    }
-
-    fn program(&self, names: &[&str]) -> Option<String> {
-        let there = |name: &&&str| {
-            ["usr/sbin", "sbin", "usr/bin", "bin"]
-                .iter()
-                .any(|folder| self.has(&format!("/{folder}/{name}")))
-        };
-        names.iter().find(there).map(|name| (*name).to_owned())
-    }
-
-    fn names(&self, folder: &str) -> Vec<String> {
-        let folder = beneath::resolve(self.0, Path::new(folder)).ok();
-        let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
-        let mut names: Vec<String> = entries
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn text(&self, path: &str) -> String {
-        beneath::resolve(self.0, Path::new(path))
-            .and_then(std::fs::read)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
-    }
-}
-
 /// All boot loaders that the system at `tree` shows signs of, those that fit this
 /// machine's firmware first. `mounted` are the folders that something is mounted on.
 pub(crate) fn find(tree: &Path, mounted: &[&str], efi: bool) -> Vec<Loader> {
-    let tree = Tree(tree);
+    let tree = &Tree::new(tree);
     let esp = ["/boot/efi", "/efi", "/boot"]
         .into_iter()
         .find(|place| mounted.contains(place) && tree.has(&format!("{place}/EFI")));
@@ -157,7 +114,7 @@ pub(crate) fn find(tree: &Path, mounted: &[&str], efi: bool) -> Vec<Loader> {
         loaders.push(Loader::GrubBios { program });
     }
     if let Some(esp) = esp {
-        loaders.extend(on_esp(&tree, esp, program, modules("x86_64-efi")));
+        loaders.extend(on_esp(tree, esp, program, modules("x86_64-efi")));
     }
     if !configured && tree.has("/boot/grub/menu.lst") {
         let program = tree.program(&["grub-install"]);
@@ -190,7 +147,7 @@ pub(crate) fn find(tree: &Path, mounted: &[&str], efi: bool) -> Vec<Loader> {
     loaders
 }
 
-fn on_esp(tree: &Tree<'_>, esp: &str, program: Option<String>, modules: bool) -> Vec<Loader> {
+fn on_esp(tree: &Tree, esp: &str, program: Option<String>, modules: bool) -> Vec<Loader> {
     let mut loaders = Vec::new();
     let has = |id: &str, file: &str| tree.has(&format!("{esp}/EFI/{id}/{file}"));
     let names = tree.names(&format!("{esp}/EFI"));
@@ -256,6 +213,17 @@ pub(crate) struct Place<'a> {
     pub(crate) efi: bool,
     /// Whether a device is here.
     pub(crate) is_here: &'a dyn Fn(&str) -> bool,
+    /// For whom.
+    pub(crate) purpose: Purpose,
+}
+
+/// What a boot loader is installed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// This system has run on this computer before.
+    Repair,
+    /// It is a clone, and the firmware has never seen it.
+    Clone,
 }
 
 /// Commands, as words.
@@ -295,11 +263,20 @@ pub(crate) fn commands(loader: &Loader, place: &Place<'_>) -> Result<Commands, S
             if !place.efi {
                 options.push("--no-nvram");
             }
-            vec![match program {
-                Some(program) => inside(&[&[program.as_str()], &options[..]].concat()),
-                None => words(&[&["grub-install", &boot], &options[..]].concat()),
-            }]
+            let install = |options: &[&str]| match program {
+                Some(program) => inside(&[&[program.as_str()], options].concat()),
+                None => words(&[&["grub-install", &boot], options].concat()),
+            };
+            let mut all = vec![install(&options)];
+            if !place.efi && place.purpose == Purpose::Clone {
+                // Firmware without an entry starts EFI/BOOT/BOOTX64.EFI.
+                options.push("--removable");
+                all.push(install(&options));
+            }
+            all
         }
+        // Its files came with the clone, EFI/BOOT/BOOTX64.EFI among them.
+        Loader::Shim { .. } if !place.efi && place.purpose == Purpose::Clone => Vec::new(),
         Loader::Shim { id } => vec![entry(id, place)?],
         Loader::GrubLegacy { program } => each(&|disk| inside(&[program, disk])),
         Loader::SystemdBoot { esp } => {

@@ -1,11 +1,13 @@
 //! The tools of the rescue system, under the names that the old one gave them.
 
-mod disks;
+pub(crate) mod chroot;
+pub(crate) mod disks;
 pub(crate) mod drivers;
 pub(crate) mod guessmounts;
 pub(crate) mod install_bootloader;
-mod loaders;
+pub(crate) mod loaders;
 pub(crate) mod lsparts;
 pub(crate) mod run;
-mod systems;
+pub(crate) mod systems;
+pub(crate) mod tree;
 mod volumes;

@@ -5,6 +5,11 @@ pub fn octal(text: &str) -> String {
     unescaped(text, |tail| number(tail.get(..3)?, 8))
 }
 
+/// As [`octal`], for names that may hold any byte.
+pub fn octal_bytes(bytes: &[u8]) -> Vec<u8> {
+    unescaped_bytes(bytes, |tail| number(tail.get(..3)?, 8))
+}
+
 /// Reads `\x20` and its like, which lsblk writes and udev puts into names of links. What
 /// is no such thing stays.
 pub fn hexadecimal(text: &str) -> String {
@@ -20,8 +25,12 @@ fn number(digits: &[u8], radix: u32) -> Option<u8> {
 
 /// `code` reads what stands behind a backslash, three letters in both ways to write.
 fn unescaped(text: &str, code: impl Fn(&[u8]) -> Option<u8>) -> String {
+    String::from_utf8_lossy(&unescaped_bytes(text.as_bytes(), code)).into_owned()
+}
+
+fn unescaped_bytes(bytes: &[u8], code: impl Fn(&[u8]) -> Option<u8>) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut rest = text.as_bytes();
+    let mut rest = bytes;
     while let Some((&first, tail)) = rest.split_first() {
         match code(tail).filter(|_| first == b'\\') {
             Some(byte) => {
@@ -34,7 +43,7 @@ fn unescaped(text: &str, code: impl Fn(&[u8]) -> Option<u8>) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn has(&self, option: &str) -> bool {
+    /// Whether an option stands there.
+    pub fn has(&self, option: &str) -> bool {
         self.options.iter().any(|other| other == option)
     }
 }
@@ -113,6 +114,16 @@ const NETWORKS: [&str; 13] = [
     "9p",
 ];
 
+/// Whether a file system is the kernel's own and has no disk.
+pub fn is_kernels(kind: &str) -> bool {
+    KERNELS.contains(&kind)
+}
+
+/// Whether a file system is that of another computer, or of a program.
+pub fn is_foreign(kind: &str) -> bool {
+    NETWORKS.contains(&kind) || (kind.starts_with("fuse") && kind != "fuseblk")
+}
+
 /// What is to be done below a root that is mounted from `root_device`, in this order.
 /// `known` gives the device that a path of `/dev` leads to, if it is there.
 pub fn plan(
@@ -169,10 +180,10 @@ impl Finder<'_> {
             let from = entry.spec.clone();
             return Some(Plan::Bind { from, place });
         }
-        if KERNELS.contains(&kind) || !place.starts_with('/') {
+        if is_kernels(kind) || !place.starts_with('/') {
             return None;
         }
-        if NETWORKS.contains(&kind) || entry.has("_netdev") || kind.starts_with("fuse") {
+        if is_foreign(kind) || entry.has("_netdev") || kind.starts_with("fuse") {
             return left("it comes over a network or from a program");
         }
         if entry.has("noauto") || kind == "supermount" || kind == "ignore" {

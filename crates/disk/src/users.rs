@@ -92,6 +92,15 @@ pub struct Mount {
     pub place: String,
     /// What, as it was given to `mount`.
     pub source: String,
+    /// The folder of the file system that is shown there: `/`, or another one for a bind
+    /// mount or a subvolume.
+    pub top: String,
+    /// The file system, as the kernel calls it.
+    pub kind: String,
+    /// The options of this mount.
+    pub options: String,
+    /// The options of the file system, such as `rw,subvol=/@`.
+    pub file_system_options: String,
 }
 
 /// Reads `/proc/self/mountinfo` (proc(5)). Lines that are not understood are left out.
@@ -100,12 +109,19 @@ pub fn parse_mountinfo(text: &str) -> Vec<Mount> {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ');
         let number = DeviceNumber::parse(left.nth(2)?)?;
-        let place = escape::octal(left.nth(1)?);
-        let source = escape::octal(right.split(' ').nth(1)?);
+        let top = escape::octal(left.next()?);
+        let place = escape::octal(left.next()?);
+        let options = escape::octal(left.next().unwrap_or_default());
+        let mut right = right.split(' ');
+        let kind = right.next()?.to_owned();
         Some(Mount {
             number,
             place,
-            source,
+            source: escape::octal(right.next()?),
+            top,
+            kind,
+            options,
+            file_system_options: escape::octal(right.next().unwrap_or_default()),
         })
     };
     text.lines().filter_map(line).collect()
@@ -226,6 +242,11 @@ mod tests {
         assert_eq!(mounts[0].place, "/mnt/my disk");
         assert_eq!(mounts[0].number, DeviceNumber { major: 8, minor: 1 });
         assert_eq!(mounts[1].source, "/dev/sda2");
+        assert_eq!(
+            (mounts[1].top.as_str(), mounts[1].kind.as_str()),
+            ("/", "btrfs")
+        );
+        assert_eq!(mounts[1].file_system_options, "rw,subvol=/");
     }
 
     #[test]

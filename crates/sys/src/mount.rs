@@ -4,7 +4,8 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::thread::UnshareFlags;
 
 /// Whether a mount may be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,21 @@ impl Drop for Mounted {
             let _ = rustix::mount::unmount(&self.target, UnmountFlags::DETACH);
         }
     }
+}
+
+/// From now on this thread, and the programs that it starts, have mounts of their own, which
+/// nobody else sees and which go when the last of them ends, however it ends. What others
+/// mount and unmount is still seen.
+///
+/// # Errors
+/// A caller who may not.
+pub fn of_our_own() -> io::Result<()> {
+    // SAFETY: rustix calls it unsafe because of CLONE_FILES, with which threads would see
+    // other file descriptors than those they know; only mounts and the current folder are
+    // set apart here. Neither std nor rustix has a safe call for it.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS)? };
+    let below = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    Ok(rustix::mount::mount_change("/", below)?)
 }
 
 /// Changes the options of the file system that is mounted on `target`, as in mount(2)'s

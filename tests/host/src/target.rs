@@ -73,9 +73,17 @@ impl Mounted {
     /// # Errors
     /// No.
     pub fn new(device: &str, place: &Path) -> Result<Self> {
+        Self::made_by(&["mkfs.ext4", "-q"], device, place)
+    }
+
+    /// The same for another file system, whose maker is `mkfs` with its options.
+    ///
+    /// # Errors
+    /// There is no such program, or the kernel does not know the file system.
+    pub fn made_by(mkfs: &[&str], device: &str, place: &Path) -> Result<Self> {
         std::fs::create_dir_all(place)?;
         let place = place.to_string_lossy().into_owned();
-        run("mkfs.ext4", &["-q", device])?;
+        run(mkfs[0], &[&mkfs[1..], &[device]].concat())?;
         run("mount", &[device, &place])?;
         Ok(Self { place })
     }
@@ -83,8 +91,8 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // It may be gone.
-        let _ = run("umount", &[&self.place]);
+        // It may be gone. What is mounted in it must go first: the folder is removed next.
+        let _ = run("umount", &["--recursive", &self.place]);
     }
 }
 

@@ -1,17 +1,5 @@
-use std::fs;
-
 use super::*;
-
-fn tree(files: &[&str]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for file in files {
-        let (name, text) = file.split_once('=').unwrap_or((file, ""));
-        let path = folder.path().join(name.trim_start_matches('/'));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text.replace(';', "\n")).unwrap();
-    }
-    folder
-}
+use crate::tools::tree::testing::tree;
 
 /// What is found in a tree, and the commands for the first, with the answer of the
 /// firmware's kind.
@@ -25,6 +13,7 @@ fn told(files: &[&str], mounted: &[&str], efi: bool) -> Vec<String> {
         esp: Some(("/dev/sda".into(), 1)),
         efi,
         is_here: &|device| device == "/dev/sda",
+        purpose: Purpose::Repair,
     };
     let mut lines: Vec<String> = found.iter().map(|l| l.word().to_owned()).collect();
     if let Some(first) = found.first() {
@@ -146,6 +135,45 @@ fn uefi_systems_are_told_apart() {
             "chroot /mnt bootctl --esp-path=/boot install"
         ]
     );
+}
+
+#[test]
+fn firmware_that_has_never_seen_a_clone_finds_it() {
+    let efi = Loader::GrubEfi {
+        program: Some("grub-install".into()),
+        esp: "/boot/efi".into(),
+        id: "debian".into(),
+    };
+    let told = |loader: &Loader, efi| {
+        let disks = ["/dev/sda".to_owned()];
+        let place = Place {
+            folder: "/mnt",
+            disks: &disks,
+            esp: Some(("/dev/sda".into(), 1)),
+            efi,
+            is_here: &|_| true,
+            purpose: Purpose::Clone,
+        };
+        let commands = commands(loader, &place).unwrap();
+        commands
+            .iter()
+            .map(|c| c[2..].join(" "))
+            .collect::<Vec<_>>()
+    };
+    let plain = "grub-install --target=x86_64-efi --efi-directory=/boot/efi --bootloader-id=debian";
+    assert_eq!(told(&efi, true), [plain]);
+    assert_eq!(
+        told(&efi, false),
+        [
+            format!("{plain} --no-nvram"),
+            format!("{plain} --no-nvram --removable")
+        ]
+    );
+    let signed = Loader::Shim {
+        id: "fedora".into(),
+    };
+    assert_eq!(told(&signed, false), [""; 0]);
+    assert_eq!(told(&signed, true).len(), 1);
 }
 
 #[test]

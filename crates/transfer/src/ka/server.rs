@@ -1,6 +1,7 @@
 //! The golden node of a ka session.
 
 use std::collections::HashMap;
+use std::hash::Hasher;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use goldring_wire::ka::own::Stream;
 use goldring_wire::ka::server::{
     Action, ConnId, Failure, Input, Late, Lead, Outcome, Report, Server, Setup,
 };
-use xxhash_rust::xxh3::Xxh3Default;
+use twox_hash::XxHash3_64;
 
 use super::feed::{FeedEvent, Feeds, spawn};
 use super::find::{self, FindError};
@@ -388,7 +389,7 @@ fn read(mut stream: &TcpStream, (conn, closed): (ConnId, Over), tell: &SyncSende
 
 /// Reads the source to its end.
 fn pull(mut source: Source, ring: &Ring, tell: &SyncSender<Message>) -> Message {
-    let mut digest = Xxh3Default::new();
+    let mut digest = XxHash3_64::new();
     let (mut bytes, mut said) = (0u64, 0);
     while !ring.is_stopped() {
         let room = ring.room(GLANCE);
@@ -399,7 +400,7 @@ fn pull(mut source: Source, ring: &Ring, tell: &SyncSender<Message>) -> Message 
         match source.reader.read(&mut buffer[..room]) {
             Ok(0) => break,
             Ok(n) => {
-                digest.update(&buffer[..n]);
+                digest.write(&buffer[..n]);
                 bytes += n as u64;
                 ring.push(buffer, n);
             }
@@ -416,7 +417,7 @@ fn pull(mut source: Source, ring: &Ring, tell: &SyncSender<Message>) -> Message 
     match (source.check)() {
         Ok(()) => Message::Ended(Stream {
             bytes,
-            digest: digest.digest(),
+            digest: digest.finish(),
         }),
         Err(why) => Message::Failed(why),
     }

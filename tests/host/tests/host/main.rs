@@ -5,6 +5,7 @@ mod dhcp;
 mod discovery;
 mod dry;
 mod faults;
+mod files;
 mod forms;
 mod garbage;
 mod ipv6;
@@ -65,6 +66,13 @@ fn main() {
     if let (None, Some(reason)) = (&reason, &no_tools) {
         eprintln!("stories of desc files are ignored: {reason}");
     }
+    let [no_disks, no_fat] = [&["xfs", "btrfs"][..], &["vfat"]].map(|kinds| {
+        let lacks = files::unavailable(kinds);
+        if let (None, Some(lacks)) = (&reason, &lacks) {
+            eprintln!("a story of {} is ignored: {lacks}", kinds.join(" and "));
+        }
+        reason.clone().or(lacks)
+    });
     let stories = [
         (rings::STORIES, &reason),
         (faults::STORIES, &reason),
@@ -83,6 +91,9 @@ fn main() {
         (ka_faults::STORIES, &reason),
         (targets::STORIES, &reason),
         (desc::STORIES, &no_tools),
+        (files::STORIES, &reason),
+        (files::OTHERS, &no_disks),
+        (files::FAT, &no_fat),
         (dhcp::STORIES, &no_dnsmasq),
         (leases::STORIES, &reason),
         (ipv6::ODD, &reason),

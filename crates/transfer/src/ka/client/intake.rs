@@ -1,12 +1,13 @@
 //! The data that comes from one parent after another, counted and hashed as one stream.
 
+use std::hash::Hasher;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use goldring_wire::ka::own::Stream;
-use xxhash_rust::xxh3::Xxh3Default;
+use twox_hash::XxHash3_64;
 
 use crate::ka::ring::Ring;
 
@@ -25,7 +26,7 @@ struct State {
     /// The number of the parent whose bytes count.
     parent: u64,
     bytes: u64,
-    digest: Xxh3Default,
+    digest: XxHash3_64,
 }
 
 impl Intake {
@@ -45,7 +46,7 @@ impl Intake {
         let state = self.lock();
         Stream {
             bytes: state.bytes,
-            digest: state.digest.digest(),
+            digest: state.digest.finish(),
         }
     }
 
@@ -89,7 +90,7 @@ impl Intake {
             if state.parent != parent {
                 return None;
             }
-            state.digest.update(&buffer[..n]);
+            state.digest.write(&buffer[..n]);
             state.bytes += n as u64;
             // Still locked: where it is is what the ring has.
             ring.push(buffer, n);

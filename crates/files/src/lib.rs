@@ -1,0 +1,19 @@
+//! The files of an installed system as what is cloned: which of them ([`select`],
+//! [`manifest`]), how they travel ([`send`], [`receive`], [`walk`], [`trailer`]), what a
+//! tar cannot carry ([`made`]), and whether two trees are the same ([`compare`]).
+//!
+//! GNU tar reads and writes the files themselves: it is the one program that carries
+//! everything they have. What is here stands around it.
+
+pub mod compare;
+pub mod golden;
+pub mod made;
+pub mod manifest;
+pub mod partfiles;
+pub mod receive;
+pub mod select;
+pub mod send;
+pub mod tar;
+pub mod text;
+pub mod trailer;
+pub mod walk;

@@ -1,0 +1,479 @@
+//! GNU tar as a program: what it can, how it is called, and what its sentences mean.
+//!
+//! Sentences and exit codes: GNU tar, `src/create.c`, `src/extract.c`, `doc/tar.texi`
+//! ("exit status": 1 for files that changed, 2 for errors).
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use goldring_disk::escape;
+
+use crate::trailer::TrailerError;
+use crate::walk::WalkError;
+
+/// Bytes in one read or write of tar, in blocks of 512.
+const BLOCKING: &str = "--blocking-factor=128";
+/// xfs shows its access control lists a second time under names of its own, which mean
+/// nothing to any other file system (`fs/xfs/xfs_xattr.c`).
+const XFS_ACLS: &str = "--xattrs-exclude=trusted.SGI_ACL_*";
+/// How much the pipe to or from tar holds.
+const PIPE: usize = 1 << 20;
+/// How many troubles are kept to be told at the end.
+const TROUBLES: usize = 20;
+/// A line of tar is never longer: two names and a sentence.
+const LINE_MAX: u64 = 64 << 10;
+
+/// Why files did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// A system call.
+    #[error("{0}")]
+    Io(String, #[source] io::Error),
+    /// There is no tar, or another one.
+    #[error("{0}; the files are read and written by GNU tar, install it (package tar)")]
+    NoTar(String),
+    /// The files could not be read or written.
+    #[error("{0}")]
+    Tar(String),
+    /// The other end says that its files are not all there.
+    #[error("the golden node could not read all of its files: {0}")]
+    Golden(String),
+    /// No tar comes.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// It ends wrongly.
+    #[error(transparent)]
+    Trailer(#[from] TrailerError),
+    /// What came is not what was sent.
+    #[error("what came is not what was sent: {0}; the network or a disk changes bytes")]
+    Differ(String),
+}
+
+/// A closure for `map_err`: what was being done.
+pub(crate) fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> FilesError {
+    let what = what.into();
+    move |error| FilesError::Io(what, error)
+}
+
+/// What the tar of this machine can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Abilities {
+    xattrs: bool,
+    acls: bool,
+    selinux: bool,
+    warning: bool,
+}
+
+impl Abilities {
+    /// Reads `tar --help`.
+    pub fn parse(help: &str) -> Self {
+        let has = |word: &str| help.contains(word);
+        Self {
+            xattrs: has("--xattrs-include"),
+            acls: has("--acls"),
+            selinux: has("--selinux"),
+            warning: has("--warning="),
+        }
+    }
+
+    /// Asks the tar of this machine.
+    ///
+    /// # Errors
+    /// There is none, or it is not GNU tar.
+    pub fn ask() -> Result<Self, FilesError> {
+        let said = |option: &str| -> Result<String, FilesError> {
+            let output = plain("tar").arg(option).stderr(Stdio::null()).output();
+            let output = output.map_err(|error| FilesError::NoTar(format!("tar: {error}")))?;
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let version = said("--version")?;
+        if !version.contains("GNU tar") {
+            let line = version.lines().next().unwrap_or("nothing");
+            return Err(FilesError::NoTar(format!("tar --version says {line:?}")));
+        }
+        Ok(Self::parse(&said("--help")?))
+    }
+
+    /// What stays behind, in words; `None` when nothing does.
+    pub fn lacks(&self) -> Option<String> {
+        let all = [
+            (self.xattrs, "extended attributes and capabilities"),
+            (self.acls, "access control lists"),
+            (self.selinux, "labels of SELinux"),
+        ];
+        let lacks: Vec<&str> = all
+            .iter()
+            .filter(|(can, _)| !can)
+            .map(|(_, what)| *what)
+            .collect();
+        (!lacks.is_empty())
+            .then(|| format!("the tar here is too old to carry {}", lacks.join(" and ")))
+    }
+
+    fn options(self) -> Vec<&'static str> {
+        let mut options = vec!["--numeric-owner", "--quoting-style=escape", BLOCKING];
+        for (can, words) in [
+            (
+                self.xattrs,
+                &["--xattrs", "--xattrs-include=*", XFS_ACLS][..],
+            ),
+            (self.acls, &["--acls"]),
+            (self.selinux, &["--selinux"]),
+            // The clocks of two computers differ.
+            (self.warning, &["--warning=no-timestamp"]),
+        ] {
+            if can {
+                options.extend(words);
+            }
+        }
+        options
+    }
+}
+
+/// Which files are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The folder that stands for `/`.
+    pub top: PathBuf,
+    /// Where the file systems are mounted whose files are read, seen from there; `/` first.
+    /// What else is mounted below them is not entered.
+    pub places: Vec<PathBuf>,
+    /// Folders and files that are left out with all that is in them.
+    pub excluded: Vec<PathBuf>,
+}
+
+impl Source {
+    /// Everything in a folder, on one file system.
+    pub fn tree(top: impl Into<PathBuf>) -> Self {
+        Self {
+            top: top.into(),
+            places: vec!["/".into()],
+            excluded: Vec::new(),
+        }
+    }
+}
+
+/// The tar that reads `source` and writes to its stdout.
+pub fn create(abilities: Abilities, source: &Source) -> Command {
+    let mut command = plain("tar");
+    command
+        .args(["--create", "--file=-", "--format=pax", "--sparse"])
+        .args([
+            "--one-file-system",
+            "--pax-option=delete=atime,delete=ctime",
+        ])
+        .args(abilities.options())
+        .args(["--anchored", "--wildcards", "--wildcards-match-slash"]);
+    for path in &source.excluded {
+        let mut option = OsString::from("--exclude=");
+        option.push(pattern(path));
+        command.arg(option);
+    }
+    command.arg("--directory").arg(&source.top).arg("--");
+    command.args(source.places.iter().map(|place| member(place)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+/// The tar that takes a stream at its stdin and writes it below `target`.
+pub fn extract(abilities: Abilities, target: &Path) -> Command {
+    let mut command = plain("tar");
+    command
+        .args([
+            "--extract",
+            "--file=-",
+            "--same-owner",
+            "--same-permissions",
+        ])
+        .args(abilities.options())
+        .arg("--directory")
+        .arg(target);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    command
+}
+
+/// Its sentences are read, so they are always the same; nobody's settings change it.
+fn plain(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("LC_ALL", "C")
+        .env_remove("TAR_OPTIONS")
+        .env_remove("POSIXLY_CORRECT")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// `/var` as it stands in the stream.
+fn member(path: &Path) -> OsString {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    if path.as_os_str().is_empty() {
+        return ".".into();
+    }
+    [OsStr::new("./"), path.as_os_str()].into_iter().collect()
+}
+
+/// The same as a pattern that stands for itself only.
+fn pattern(path: &Path) -> OsString {
+    let mut pattern = Vec::new();
+    for &byte in member(path).as_bytes() {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    OsString::from_vec(pattern)
+}
+
+/// Makes a pipe hold more; a smaller one is slower and nothing else.
+pub(crate) fn widen(pipe: impl std::os::fd::AsFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
+}
+
+/// What a line of tar means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// A socket, which is not in the stream.
+    Socket(Vec<u8>),
+    /// A file changed or went while it was read; what the stream has is whole.
+    Changed,
+    /// Rights or an owner were refused, which is right where the file system has none.
+    Refused(Vec<u8>),
+    /// No room is left.
+    Full,
+    /// Sums up what was said before.
+    Nothing,
+    /// Anything else.
+    Trouble,
+}
+
+impl Said {
+    /// Reads a line.
+    pub fn parse(line: &[u8]) -> Self {
+        let Some(line) = line.strip_prefix(b"tar: ") else {
+            return Self::Trouble;
+        };
+        let has = |words: &str| {
+            line.windows(words.len())
+                .any(|part| part == words.as_bytes())
+        };
+        if let Some(name) = line.strip_suffix(b": socket ignored") {
+            return Self::Socket(unquoted(name));
+        }
+        if line.starts_with(b"Exiting with failure status")
+            || line.starts_with(b"Error is not recoverable")
+        {
+            return Self::Nothing;
+        }
+        if has("No space left on device") || has(": Wrote only ") || has("Disk quota exceeded") {
+            return Self::Full;
+        }
+        let changes = [
+            ": file changed as we read it",
+            ": File removed before we read it",
+            "; padding with zeros",
+        ];
+        if changes.iter().any(|end| line.ends_with(end.as_bytes())) {
+            return Self::Changed;
+        }
+        for words in [": Cannot change mode to ", ": Cannot change ownership to "] {
+            let place = line
+                .windows(words.len())
+                .rposition(|part| part == words.as_bytes());
+            if let Some(place) = place
+                && has("Operation not permitted")
+            {
+                return Self::Refused(unquoted(&line[..place]));
+            }
+        }
+        Self::Trouble
+    }
+}
+
+/// Reads a name as `--quoting-style=escape` writes it.
+fn unquoted(name: &[u8]) -> Vec<u8> {
+    // Letters first become digits, which are all that is left then.
+    let mut digits = Vec::new();
+    let mut rest = name;
+    while let Some((&first, tail)) = rest.split_first() {
+        let code: Option<&[u8]> = match tail.first() {
+            Some(b'a') => Some(b"\\007"),
+            Some(b'b') => Some(b"\\010"),
+            Some(b't') => Some(b"\\011"),
+            Some(b'n') => Some(b"\\012"),
+            Some(b'v') => Some(b"\\013"),
+            Some(b'f') => Some(b"\\014"),
+            Some(b'r') => Some(b"\\015"),
+            Some(b'\\') => Some(b"\\134"),
+            _ => None,
+        };
+        match code.filter(|_| first == b'\\') {
+            Some(code) => {
+                digits.extend_from_slice(code);
+                rest = &tail[1..];
+            }
+            None => {
+                digits.push(first);
+                rest = tail;
+            }
+        }
+    }
+    escape::octal_bytes(&digits)
+}
+
+/// What tar said in the end.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) sockets: Vec<Vec<u8>>,
+    pub(crate) changed: u64,
+    /// The first of them.
+    pub(crate) troubles: Vec<String>,
+    pub(crate) any: bool,
+}
+
+impl Heard {
+    /// The troubles in one line.
+    pub(crate) fn sentence(&self, ended: std::process::ExitStatus) -> String {
+        match self.troubles.is_empty() {
+            true => format!("tar: {ended}, and it said nothing"),
+            false => self.troubles.join(" / "),
+        }
+    }
+}
+
+/// Reads all that tar says. `forgive` is asked about rights that were refused; `full` is
+/// set when no room is left, since tar would try every other file as well.
+pub(crate) fn listen(
+    stderr: impl Read,
+    say: &mut (dyn FnMut(&str) + Send),
+    forgive: &(dyn Fn(&[u8]) -> bool + Sync),
+    full: &AtomicBool,
+) -> Heard {
+    let mut heard = Heard::default();
+    let mut lines = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match lines.by_ref().take(LINE_MAX).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return heard,
+            Ok(_) => {}
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = String::from_utf8_lossy(line);
+        match Said::parse(line) {
+            Said::Nothing => {}
+            Said::Socket(name) => heard.sockets.push(name),
+            Said::Changed => {
+                heard.changed += 1;
+                say(&text);
+            }
+            Said::Refused(name) if forgive(&name) => {}
+            meaning => {
+                say(&text);
+                heard.any = true;
+                if meaning == Said::Full {
+                    full.store(true, Ordering::Relaxed);
+                }
+                if heard.troubles.len() < TROUBLES {
+                    heard.troubles.push(text.into_owned());
+                }
+            }
+        }
+    }
+}
+
+/// Ends tar and forgets it; it may have ended by itself.
+pub(crate) fn kill(mut child: Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_tar_is_asked_for_less() {
+        let old = Abilities::parse("  -c, --create   create a new archive\n");
+        let source = Source::tree("/x");
+        let line = format!("{:?}", create(old, &source));
+        assert!(
+            !line.contains("xattrs") && !line.contains("warning"),
+            "{line}"
+        );
+        assert_eq!(
+            old.lacks().unwrap(),
+            "the tar here is too old to carry extended attributes and capabilities and access \
+             control lists and labels of SELinux"
+        );
+        let new = Abilities::ask().unwrap();
+        assert_eq!(new.lacks(), None);
+    }
+
+    #[test]
+    fn a_pattern_means_one_name() {
+        for (path, expected) in [
+            ("/srv", "./srv"),
+            ("/a*b?[c]\\", r"./a\*b\?\[c\]\\"),
+            ("/", "."),
+            ("/-x", "./-x"),
+        ] {
+            assert_eq!(pattern(Path::new(path)), expected);
+        }
+    }
+
+    #[test]
+    fn sentences_are_understood() {
+        let table = [
+            (
+                "tar: ./so ck\\\\et\\n: socket ignored",
+                Said::Socket(b"./so ck\\et\n".to_vec()),
+            ),
+            (
+                "tar: ./\\377\\303.sock: socket ignored",
+                Said::Socket(b"./\xff\xc3.sock".to_vec()),
+            ),
+            ("tar: ./x: file changed as we read it", Said::Changed),
+            ("tar: ./x: File removed before we read it", Said::Changed),
+            (
+                "tar: ./x: File shrank by 5 bytes; padding with zeros",
+                Said::Changed,
+            ),
+            ("tar: ./big: Wrote only 512 of 10240 bytes", Said::Full),
+            (
+                "tar: ./a: Cannot mkdir: No space left on device",
+                Said::Full,
+            ),
+            (
+                "tar: ./boot/efi/x: Cannot change mode to rwx------: Operation not permitted",
+                Said::Refused(b"./boot/efi/x".to_vec()),
+            ),
+            (
+                "tar: ./a: Cannot change ownership to uid 5, gid 6: Operation not permitted",
+                Said::Refused(b"./a".to_vec()),
+            ),
+            ("tar: ./a: Cannot open: Permission denied", Said::Trouble),
+            (
+                "tar: ./a: Cannot open: No such file or directory",
+                Said::Trouble,
+            ),
+            (
+                "tar: ./a: Read error at byte 0, while reading 512 bytes: Input/output error",
+                Said::Trouble,
+            ),
+            (
+                "tar: Exiting with failure status due to previous errors",
+                Said::Nothing,
+            ),
+            ("sh: tar: not found", Said::Trouble),
+            ("", Said::Trouble),
+        ];
+        for (line, meaning) in table {
+            assert_eq!(Said::parse(line.as_bytes()), meaning, "{line}");
+        }
+    }
+}

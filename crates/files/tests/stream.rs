@@ -1,0 +1,315 @@
+//! Files through a whole stream: a tree with ugly names, sent and received, and everything
+//! that can happen to the stream on its way.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use goldring_files::compare::{self, compare};
+use goldring_files::receive::{Form, receive};
+use goldring_files::send::{Sending, Sent, send};
+use goldring_files::tar::{FilesError, Source};
+use goldring_files::trailer::{Trailer, TrailerError};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+
+/// A tree with what is hard to carry and needs no root.
+fn ugly_tree() -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    let at = |name: &[u8]| tree.path().join(OsStr::from_bytes(name));
+    fs::create_dir(at(b"spool")).unwrap();
+    fs::create_dir(at(b"empty")).unwrap();
+    fs::set_permissions(at(b"empty"), fs::Permissions::from_mode(0o3701)).unwrap();
+    for name in [
+        &b"spool/new\nline"[..],
+        b"spool/\xff\xfe",
+        b"spool/a\\b: socket ignored",
+        b"spool/*",
+        b"-rf",
+        &[b'x'; 255],
+        b"spool/\xc3\xa4",
+    ] {
+        fs::write(at(name), name).unwrap();
+    }
+    let mut deep = at(b"deep");
+    for _ in 0..20 {
+        deep.push("y".repeat(200));
+    }
+    // Longer than a path may be for one call.
+    make_deep(&deep);
+    fs::hard_link(at(b"-rf"), at(b"spool/again")).unwrap();
+    symlink("/no/such/place", at(b"link")).unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        at(b"pipe"),
+        FileType::Fifo,
+        Mode::from_raw_mode(0o604),
+        0,
+    )
+    .unwrap();
+    let mut sparse = File::create(at(b"sparse")).unwrap();
+    sparse.seek(SeekFrom::Start(300 << 20)).unwrap();
+    sparse.write_all(b"in the middle").unwrap();
+    sparse.set_len(900 << 20).unwrap();
+    let value = b"\0\xff value";
+    match rustix::fs::setxattr(at(b"-rf"), c"user.goldring", value, XattrFlags::empty()) {
+        // A tmpfs before Linux 6.6; the host stories have disks.
+        Err(rustix::io::Errno::NOTSUP) => eprintln!("no attributes of users in {tree:?}"),
+        set => set.unwrap(),
+    }
+    drop(UnixListener::bind(at(b"spool/socket\xff")).unwrap());
+    let time = |tv_nsec| Timespec {
+        tv_sec: 1_234_567_890,
+        tv_nsec,
+    };
+    let times = Timestamps {
+        last_access: time(1),
+        last_modification: time(987_654_321),
+    };
+    for name in [&b"link"[..], b"spool", b"-rf", b"pipe", b"spool/socket\xff"] {
+        rustix::fs::utimensat(CWD, at(name), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    }
+    tree
+}
+
+fn make_deep(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap().parent().unwrap()).ok();
+    let first: PathBuf = path.iter().take(path.iter().count().min(12)).collect();
+    fs::create_dir_all(&first).unwrap();
+    fs::write(first.join("end"), "deep").unwrap();
+}
+
+fn sent(tree: &Path, level: Option<i32>) -> (Vec<u8>, Sent) {
+    let wish = Sending {
+        source: Source::tree(tree),
+        level,
+    };
+    let mut stream = Vec::new();
+    let sent = send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    (stream, sent)
+}
+
+/// The differences between what was sent and what a receiver made of it.
+fn arrived(stream: &[u8], form: Form, tree: &Path) -> Result<Vec<String>, FilesError> {
+    let target = tempfile::tempdir().unwrap();
+    receive(target.path(), form, stream, &mut |_| {})?;
+    let mut said = Vec::new();
+    let wish = compare::Wish::default();
+    compare(tree, target.path(), &wish, &mut |text| {
+        said.push(text.to_owned())
+    })
+    .unwrap();
+    let blocks = fs::metadata(target.path().join("sparse")).unwrap().blocks();
+    assert!(blocks < 2048, "a hole became {blocks} blocks");
+    Ok(said)
+}
+
+#[test]
+fn everything_arrives_compressed_or_not() {
+    let tree = ugly_tree();
+    for level in [None, Some(1)] {
+        let (stream, sent) = sent(tree.path(), level);
+        assert_eq!((sent.sockets, sent.changed), (1, 0));
+        assert_eq!(
+            arrived(&stream, Form::Checked, tree.path()).unwrap(),
+            [""; 0]
+        );
+    }
+}
+
+#[test]
+fn an_old_tar_reads_it_and_its_own_is_read() {
+    let tree = ugly_tree();
+    let (stream, _) = sent(tree.path(), None);
+    // The command of an old node: `tar --extract --read-full-records … --file -`.
+    let target = tempfile::tempdir().unwrap();
+    let mut old = std::process::Command::new("tar")
+        .args(["--extract", "--read-full-records", "--same-permissions"])
+        .args(["--numeric-owner", "--sparse", "--file", "-"])
+        .current_dir(target.path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    old.stdin.take().unwrap().write_all(&stream).unwrap();
+    assert!(old.wait().unwrap().success());
+    assert_eq!(fs::read(target.path().join("-rf")).unwrap(), b"-rf");
+    // And the command of an old golden node.
+    let output = std::process::Command::new("tar")
+        .args(["--create", "--one-file-system", "--sparse", "."])
+        .current_dir(tree.path())
+        .stderr(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let differences = arrived(&output.stdout, Form::Plain, tree.path()).unwrap();
+    // What it cannot carry, and nothing else: the socket, nanoseconds, attributes.
+    assert!(
+        differences.iter().any(|text| text.contains("socket\\377")),
+        "{differences:?}"
+    );
+    assert!(
+        !differences.iter().any(|text| text.contains("content")),
+        "{differences:?}"
+    );
+}
+
+#[test]
+fn a_stream_that_is_cut_is_an_error_wherever_it_is_cut() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("sparse"), "not at all").unwrap();
+    for level in [None, Some(1)] {
+        let (stream, _) = sent(tree.path(), level);
+        let step = (stream.len() / 40).max(1);
+        // The filling, and the empty block at the end of zstd, may go.
+        let end = stream.len() - if level.is_some() { 8 } else { 512 };
+        for cut in (0..end).step_by(step).chain([end]) {
+            let result = arrived(&stream[..cut], Form::Checked, tree.path());
+            assert!(result.is_err(), "cut at {cut} of {}", stream.len());
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_changes_is_an_error() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("sparse"), "a word that may change").unwrap();
+    let (mut stream, _) = sent(tree.path(), None);
+    let place = stream
+        .windows(6)
+        .position(|part| part == b"a word")
+        .unwrap();
+    stream[place] = b'x';
+    let error = arrived(&stream, Form::Checked, tree.path()).unwrap_err();
+    assert!(
+        matches!(&error, FilesError::Differ(why) if why == "the digests differ"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_golden_nodes_trouble_is_told_at_the_node() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("sparse"), "x").unwrap();
+    let wish = Sending {
+        source: Source {
+            places: vec!["/".into(), "/gone".into()],
+            ..Source::tree(tree.path())
+        },
+        level: None,
+    };
+    fs::create_dir(tree.path().join("gone")).unwrap();
+    let mut stream = Vec::new();
+    send(&wish, &mut stream, &mut |_| {}).unwrap();
+    // A disk that cannot be read is hard to have here; what the sender says then is not.
+    let start = stream
+        .windows(16)
+        .position(|part| part == b"goldring-files 1")
+        .unwrap();
+    let mut trailer = Trailer::parse(&stream[start..]).unwrap();
+    trailer.failed = "tar: ./x: Read error at byte 0: Input/output error".to_owned();
+    stream.truncate(start);
+    stream.extend(trailer.to_bytes());
+    let error = arrived(&stream, Form::Checked, tree.path()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the golden node could not read all of its files: tar: ./x: Read error at byte 0: \
+         Input/output error"
+    );
+}
+
+#[test]
+fn a_file_system_that_is_not_there_fails_at_both_ends() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("sparse"), "x").unwrap();
+    let wish = Sending {
+        source: Source::tree(tree.path().join("none")),
+        level: None,
+    };
+    let mut stream = Vec::new();
+    let error = send(&wish, &mut stream, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("Cannot open"), "{error}");
+    let error = arrived(&stream, Form::Checked, tree.path()).unwrap_err();
+    assert!(
+        matches!(error, FilesError::Trailer(TrailerError::Short)),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_folder_that_is_excluded_stays_behind_whatever_it_is_called() {
+    let tree = tempfile::tempdir().unwrap();
+    for name in ["a*", "ab", "c[d]", "c"] {
+        fs::create_dir(tree.path().join(name)).unwrap();
+        fs::write(tree.path().join(name).join(".in"), "").unwrap();
+    }
+    let wish = Sending {
+        source: Source {
+            excluded: vec!["/a*".into(), "/c[d]".into()],
+            ..Source::tree(tree.path())
+        },
+        level: None,
+    };
+    let mut stream = Vec::new();
+    send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    receive(target.path(), Form::Checked, &stream[..], &mut |said| {
+        panic!("{said}")
+    })
+    .unwrap();
+    let mut names: Vec<_> = fs::read_dir(target.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["ab", "c"]);
+}
+
+#[test]
+fn what_is_no_stream_is_said() {
+    let target = tempfile::tempdir().unwrap();
+    let tell = |bytes: &[u8], form| receive(target.path(), form, bytes, &mut |_| {}).unwrap_err();
+    assert!(matches!(
+        tell(b"", Form::Checked),
+        FilesError::Trailer(TrailerError::Short)
+    ));
+    let error = tell(&[b'x'; 5000], Form::Checked);
+    assert!(matches!(error, FilesError::Walk(_)), "{error}");
+    let error = tell(&[b'x'; 5000], Form::Plain);
+    assert!(matches!(error, FilesError::Tar(_)), "{error}");
+    let error = receive(Path::new("/no/such"), Form::Checked, &b"x"[..], &mut |_| {}).unwrap_err();
+    assert_eq!(error.to_string(), "/no/such");
+}
+
+/// A writer that takes a little and then has gone.
+struct Gone(usize);
+
+impl Write for Gone {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0 == 0 {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_node_that_goes_ends_the_golden_nodes_tar() {
+    let tree = ugly_tree();
+    fs::write(tree.path().join("large"), vec![7; 8 << 20]).unwrap();
+    for level in [None, Some(1)] {
+        let wish = Sending {
+            source: Source::tree(tree.path()),
+            level,
+        };
+        let error = send(&wish, Gone(100), &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("other end has gone"), "{error}");
+    }
+}

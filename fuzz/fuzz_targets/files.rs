@@ -1,0 +1,26 @@
+//! What travels with the files of a clone: a tar and what stands behind it, and the list of
+//! what is cloned.
+#![no_main]
+
+use goldring_files::manifest::Manifest;
+use goldring_files::tar::Said;
+use goldring_files::trailer::Trailer;
+use goldring_files::walk::Walk;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let mut walk = Walk::default();
+    for piece in data.chunks(700) {
+        match walk.feed(piece) {
+            Ok(taken) if taken == piece.len() => {}
+            _ => break,
+        }
+    }
+    let _ = Trailer::parse(data);
+    let _ = Said::parse(data);
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(manifest) = Manifest::parse(text)
+    {
+        assert_eq!(Manifest::parse(&manifest.to_string()).as_ref(), Ok(&manifest));
+    }
+});
