@@ -2,10 +2,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::net::run;
+
+/// How often a free loop device is looked for, and the pause between.
+const TRIES: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A loop device; detached when dropped.
 #[derive(Debug)]
@@ -30,18 +36,21 @@ impl Loop {
     /// # Errors
     /// There are no loop devices here.
     pub fn of(file: &Path) -> Result<Self> {
-        let output = Command::new("losetup")
-            .args(["-f", "--show"])
-            .arg(file)
-            .output()?;
-        if !output.status.success() {
-            bail!(
-                "losetup: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+        // Between finding a free device and taking it somebody else may be quicker.
+        let mut said = String::new();
+        for _ in 0..TRIES {
+            let output = Command::new("losetup")
+                .args(["-f", "--show"])
+                .arg(file)
+                .output()?;
+            if output.status.success() {
+                let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                return Ok(Self { device });
+            }
+            said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            thread::sleep(PAUSE);
         }
-        let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok(Self { device })
+        bail!("losetup: {said}");
     }
 }
 
