@@ -2,10 +2,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::net::run;
+
+/// How often a free loop device is looked for, and the pause between.
+const TRIES: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A loop device; detached when dropped.
 #[derive(Debug)]
@@ -29,7 +35,7 @@ impl Loop {
     /// As [`Loop::new`].
     pub fn with_sectors(file: &Path, size: u64, sector_size: u32) -> Result<Self> {
         std::fs::File::create(file)?.set_len(size)?;
-        Self::of(file)
+        Self::attach(file, sector_size)
     }
 
     /// Makes a file that exists a disk. When the file becomes shorter later, the disk has
@@ -38,18 +44,25 @@ impl Loop {
     /// # Errors
     /// There are no loop devices here.
     pub fn of(file: &Path) -> Result<Self> {
-        let output = Command::new("losetup")
-            .args(["-f", "--show", "-b", &sector_size.to_string()])
-            .arg(file)
-            .output()?;
-        if !output.status.success() {
-            bail!(
-                "losetup: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+        Self::attach(file, 512)
+    }
+
+    fn attach(file: &Path, sector_size: u32) -> Result<Self> {
+        // Between finding a free device and taking it somebody else may be quicker.
+        let mut said = String::new();
+        for _ in 0..TRIES {
+            let output = Command::new("losetup")
+                .args(["-f", "--show", "-b", &sector_size.to_string()])
+                .arg(file)
+                .output()?;
+            if output.status.success() {
+                let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                return Ok(Self { device });
+            }
+            said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            thread::sleep(PAUSE);
         }
-        let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok(Self { device })
+        bail!("losetup: {said}");
     }
 }
 
