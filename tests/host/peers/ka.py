@@ -407,7 +407,8 @@ class Server:
         for writer in ready[1]:
             self.give(writer)
         for sock in list(self.conns):
-            if sock in ready[0]:
+            # What another one said may have dropped it.
+            if sock in ready[0] and sock in self.conns:
                 self.hear(sock)
         if self.child in ready[0] and self.child:
             self.hear_child()
