@@ -361,7 +361,11 @@ fn in_use(program: &Path) -> Result<()> {
             "{said}"
         );
     }
-    ensure!(fs::read(&backing)? == before, "it was written to");
+    // The kernel goes on writing its inodes; a table would lie in front and at the end.
+    let after = fs::read(&backing)?;
+    let end = before.len() - (64 << 10);
+    let same = before[..1024] == after[..1024] && before[end..] == after[end..];
+    ensure!(same, "it was written to");
     Ok(())
 }
 
