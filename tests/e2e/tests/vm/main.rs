@@ -3,6 +3,7 @@
 mod cards;
 mod clone;
 mod images;
+mod ka;
 mod losses;
 mod mounted;
 mod network;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
     trials.extend(people::trials());
     trials.extend(network::trials());
     trials.extend(ramdisk::trials());
+    trials.extend(ka::trials());
     trials.extend(mounted::trials());
     trials.extend(web::trials());
     trials.extend(cards::trials());
