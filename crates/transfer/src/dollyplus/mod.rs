@@ -11,6 +11,7 @@ mod bank;
 pub(crate) mod callers;
 mod chunk;
 pub mod client;
+mod clock;
 mod desk;
 mod effort;
 mod inward;

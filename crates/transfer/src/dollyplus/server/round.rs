@@ -19,7 +19,7 @@ use crate::dolly::net::readable;
 use crate::dollyplus::admission::Admission;
 use crate::dollyplus::bank::Bank;
 use crate::dollyplus::chunk::{Digest, Item};
-use crate::dollyplus::client::Clock;
+use crate::dollyplus::clock::Clock;
 use crate::dollyplus::effort::Packed;
 use crate::dollyplus::link::{Link, Trouble, addresses_of, at_most};
 use crate::dollyplus::onward::{Mode, Onward};
