@@ -81,6 +81,15 @@ pub(crate) const NAMESPACES: &[Need] = &[
     need("xz", "xz-utils"),
     need("zstd", "zstd"),
     need("mke2fs", "e2fsprogs"),
+    // What makes file systems from a desc file, and what looks at the result.
+    need("sfdisk", "fdisk"),
+    need("sgdisk", "gdisk"),
+    need("mkfs.xfs", "xfsprogs"),
+    need("mkfs.btrfs", "btrfs-progs"),
+    need("mkreiserfs", "reiserfsprogs"),
+    need("mkfs.jfs", "jfsutils"),
+    need("mkfs.fat", "dosfstools"),
+    need("mkntfs", "ntfs-3g"),
 ];
 
 impl Need {
