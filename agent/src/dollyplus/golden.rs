@@ -177,6 +177,10 @@ impl Input for Disk {
         self.source.go_to(offset)
     }
 
+    fn go_carefully_to(&mut self, offset: u64) -> io::Result<()> {
+        self.source.go_carefully_to(offset)
+    }
+
     fn hole_at(&mut self, offset: u64) -> Option<u64> {
         self.source.hole_at(offset)
     }

@@ -124,6 +124,18 @@ impl Source {
         Ok(())
     }
 
+    /// Goes to this byte, where reading has failed. What the system has read ahead is
+    /// forgotten, and from now on it reads no more than it is asked for.
+    ///
+    /// # Errors
+    /// It is a pipe.
+    pub fn go_carefully_to(&mut self, offset: u64) -> io::Result<()> {
+        // Advice only.
+        let _ = fadvise(&self.file, 0, None, Advice::Random);
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        self.go_to(offset)
+    }
+
     /// When nothing is stored at this byte, which then reads as zero: where something is
     /// again, or the end. `None` when something is stored there, or when the system does
     /// not know, as on a disk.

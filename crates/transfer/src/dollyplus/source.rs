@@ -21,6 +21,15 @@ pub trait Input: Read + Send {
     /// It cannot be done.
     fn go_to(&mut self, offset: u64) -> io::Result<()>;
 
+    /// Goes to this byte, where reading has failed: from now on no more is read at once than
+    /// is asked for, so that the block that cannot be read is the one that is named.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    fn go_carefully_to(&mut self, offset: u64) -> io::Result<()> {
+        self.go_to(offset)
+    }
+
     /// When nothing is stored at this byte (it reads as zero): where something is again,
     /// or the end. Must be cheap; `None` when the system does not know.
     fn hole_at(&mut self, offset: u64) -> Option<u64>;
@@ -220,18 +229,23 @@ fn chunks(size: u64, chunk: usize) -> u64 {
     size / chunk as u64 + 1
 }
 
-/// Reads until the buffer is full or the input ends. What cannot be read is tried again.
+/// So much is read at once where something cannot be read.
+const PAGE: usize = 4096;
+
+/// Reads until the buffer is full or the input ends. What cannot be read is tried again,
+/// a page at a time: a large read fails as a whole.
 fn fill(input: &mut dyn Input, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let (mut filled, mut failures) = (0, 0);
+    let (mut filled, mut failures, mut most) = (0, 0, buffer.len());
     while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
+        let end = buffer.len().min(filled + most);
+        match input.read(&mut buffer[filled..end]) {
             Ok(0) => break,
-            Ok(n) => filled += n,
+            Ok(n) => (filled, failures) = (filled + n, 0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                failures += 1;
+                (failures, most) = (failures + 1, PAGE);
                 let at = offset + filled as u64;
-                if failures >= TRIES || input.go_to(at).is_err() {
+                if failures >= TRIES || input.go_carefully_to(at).is_err() {
                     let text = range::unreadable(at, failures, &error);
                     let text = format!("{text}; check the disk, or clone without this file");
                     return Err(io::Error::new(error.kind(), text));
