@@ -84,13 +84,6 @@ const FAULTS: &[Fault] = &[
         manner: Manner::Honest,
         said: &["automatic=", "ebooting in"],
     },
-    Fault {
-        name: "stage1::a_method_of_a_later_version",
-        words: "automatic=method:ka,network:dhcp rescue",
-        card: Card::Connected,
-        manner: Manner::Honest,
-        said: &["method:ka", "use method:http", "ebooting in"],
-    },
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -26,8 +26,9 @@ pub(crate) const STORIES: &[Story] = &[
     ("dolly_that_went_over_leaves_a_slow_disk_behind", over),
 ];
 
-/// At ten times the slow pace some six seconds, at the slow one a minute.
-const SIZE: usize = 100 << 20;
+/// At ten times the slow pace some ten seconds, at the slow one nearly two minutes. Half of it may
+/// be in the kernels' buffers before anybody can tell who is slow.
+const SIZE: usize = 160 << 20;
 const FAST: &str = "160mbit";
 
 /// A disk that takes 1.5 MB in a second, or nothing more when there is a file `stuck`; until
