@@ -182,6 +182,8 @@ fn who_is_missing_is_named() {
     let mut gate = Gate::new(setup(4));
     gate.join(2, false);
     gate.join(3, true);
+    // It asks in all its networks, and one question came late.
+    gate.input(server::Input::Asked(node(3)));
     gate.input(server::Input::Asked(node(4)));
     gate.join(5, false);
     gate.input(server::Input::Closed(ConnId(5)));

@@ -36,7 +36,9 @@ const LATE: &str = "the transfer has begun without it; start it for the next ses
 
 impl Server {
     pub(super) fn asked(&mut self, who: Ipv4Addr) {
-        if self.heard_of.len() < NODES_MAX {
+        // It asks in all its networks, and may be here before the last question.
+        let here = self.nodes.iter().any(|node| node.address == who);
+        if !here && self.heard_of.len() < NODES_MAX {
             self.heard_of
                 .entry(who)
                 .or_insert("asked for the session and did not connect");
