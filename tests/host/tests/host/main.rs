@@ -36,7 +36,7 @@ type Story = (&'static str, fn(&Path) -> Result<()>);
 fn main() {
     let mut arguments = Arguments::from_args();
     // Some stories measure time; they share the processors with few others.
-    arguments.test_threads.get_or_insert(2);
+    arguments.test_threads.get_or_insert(3);
     let reason = if arguments.list {
         None
     } else {
