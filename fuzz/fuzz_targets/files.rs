@@ -1,7 +1,8 @@
 //! What travels with the files of a clone: a tar and what stands behind it, and the list of
-//! what is cloned.
+//! what is cloned, and what is made of a node's disks.
 #![no_main]
 
+use goldring_files::deployment::Deployment;
 use goldring_files::manifest::Manifest;
 use goldring_files::tar::Said;
 use goldring_files::trailer::Trailer;
@@ -18,6 +19,11 @@ fuzz_target!(|data: &[u8]| {
     }
     let _ = Trailer::parse(data);
     let _ = Said::parse(data);
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(deployment) = Deployment::parse(text)
+    {
+        assert_eq!(Deployment::parse(&deployment.to_string()), Ok(deployment));
+    }
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(manifest) = Manifest::parse(text)
     {

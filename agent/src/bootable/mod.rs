@@ -211,6 +211,11 @@ const STEPS: [Step; 7] = [
     },
 ];
 
+/// The names of all steps, in their order.
+pub(crate) fn step_names() -> Vec<&'static str> {
+    STEPS.iter().map(|step| step.name).collect()
+}
+
 /// Does all steps; each is told to `begin` before it runs.
 ///
 /// # Errors

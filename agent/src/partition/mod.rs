@@ -101,7 +101,10 @@ fn plans(root: &Root, args: &Args) -> anyhow::Result<Vec<Plan>> {
 const LONGEST_DESC: u64 = 4 << 20;
 
 /// Reads a desc file.
-fn read(path: &Path) -> anyhow::Result<Desc> {
+///
+/// # Errors
+/// It cannot be read, is too long, or has a mistake, with its line.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Desc> {
     let shown = path.display();
     let length = fs::metadata(path)
         .with_context(|| format!("looking at {shown}"))?

@@ -49,12 +49,18 @@ impl Plan {
             geometry.sector_size
         );
         text.push_str(&self.lost());
+        text.push_str(&self.to_be());
+        text
+    }
+
+    /// What will be, for people.
+    pub(crate) fn to_be(&self) -> String {
         let kind = if self.layout.table.table.is_gpt() {
             "gpt"
         } else {
             "dos"
         };
-        text.push_str(&format!("to be, with a {kind} table:\n"));
+        let mut text = format!("to be, with a {kind} table:\n");
         let rows = self.layout.table.parts.iter().zip(&self.desc.partitions);
         let rows = rows.map(|(part, line)| self.row(part, will_hold(line)));
         text.push_str(&columns(rows.collect()));

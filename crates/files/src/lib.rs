@@ -1,11 +1,12 @@
 //! The files of an installed system as what is cloned: which of them ([`select`],
-//! [`manifest`]), how they travel ([`send`], [`receive`], [`walk`], [`trailer`]), what a
+//! [`manifest`], [`deployment`]), how they travel ([`send`], [`receive`], [`walk`], [`trailer`]), what a
 //! tar cannot carry ([`made`]), and whether two trees are the same ([`compare`]).
 //!
 //! GNU tar reads and writes the files themselves: it is the one program that carries
 //! everything they have. What is here stands around it.
 
 pub mod compare;
+pub mod deployment;
 pub mod golden;
 pub mod made;
 pub mod manifest;
