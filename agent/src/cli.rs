@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{bootable, dolly, dollyplus, files, ka, node, partition};
+use crate::{bootable, deploy, dolly, dollyplus, files, ka, node, partition};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     DollyC(dollyplus::ClientArgs),
     /// Ask nodes that wait for a dolly+ ring, or are in one, how they are.
     Dping(dollyplus::PingArgs),
+    /// Clone this system by its files onto nodes that it partitions (ka).
+    #[command(name = "ka-d")]
+    KaD(Box<deploy::Args>),
     /// Send the output of a command to many computers: the golden node of ka.
     #[command(name = "ka-d-server")]
     KaServer(ka::ServerArgs),
@@ -67,11 +70,12 @@ pub(crate) enum Command {
 
 /// A link with an old name is as good as the word: `dolly -s` is `goldring dolly -s`.
 pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const OLD_NAMES: [&str; 12] = [
+    const OLD_NAMES: [&str; 13] = [
         "dolly",
         "dollyS",
         "dollyC",
         "dping",
+        "ka-d",
         "ka-d-server",
         "ka-d-client",
         "ka-d-session",
@@ -86,7 +90,7 @@ pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .first()
         .and_then(|first| Path::new(first).file_name())
         .and_then(|name| name.to_str())
-        // Two of them were shell scripts.
+        // Some of them were shell scripts.
         .map(|name| name.strip_suffix(".sh").unwrap_or(name))
         .and_then(|name| OLD_NAMES.iter().find(|old| **old == name));
     if let Some(name) = name {
@@ -156,6 +160,8 @@ mod tests {
             "ka-d-client -w -s kainstall1 -e true",
             "ka-d-client -g -h node1",
             "ka-d-session -n 4 --name lab",
+            "ka-d.sh -n 3 -p sda desc -p sdb desc2 -x /a -x /b -X sdc -D sda1 -d 20",
+            "ka-d -m sda -M sdb file -r grub --name lab --no-stage2 --zstd --dry-run",
             "lsparts -v",
             "guessmounts /mnt --root /dev/sda1",
             "guessmounts --umount",
@@ -202,6 +208,9 @@ mod tests {
             "ka-d-server x",
             "ka-d-client",
             "ka-d-client -s x -h y",
+            "ka-d -p sda",
+            "ka-d -n 0",
+            "ka-d x",
             "lsparts x",
             "guessmounts --umount --root /dev/sda1",
             "install_bootloader --root",

@@ -3,10 +3,12 @@
 
 mod bootable;
 mod cli;
+mod deploy;
 mod dolly;
 mod dollyplus;
 mod fault;
 mod files;
+mod install;
 mod ka;
 mod killpoint;
 mod node;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         cli::Command::DollyS(args) => dollyplus::serve(&args),
         cli::Command::DollyC(args) => dollyplus::clone(&args),
         cli::Command::Dping(args) => dollyplus::ping(&args),
+        cli::Command::KaD(args) => deploy::run(&args),
         cli::Command::KaServer(args) => ka::serve(&args),
         cli::Command::KaClient(args) => ka::receive(&args),
         cli::Command::KaSession(args) => ka::send_stage2(&args),

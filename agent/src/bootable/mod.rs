@@ -211,6 +211,9 @@ const STEPS: [Step; 7] = [
     },
 ];
 
+/// The step before which nothing starts from the disk.
+pub(crate) const LAST_STEP: &str = STEPS[STEPS.len() - 1].name;
+
 /// The names of all steps, in their order.
 pub(crate) fn step_names() -> Vec<&'static str> {
     STEPS.iter().map(|step| step.name).collect()

@@ -1,7 +1,7 @@
 //! `goldring files`: the files of an installed system, listed, sent, received, compared.
 //! What ka-d and the image store run, and what a person may run by hand.
 
-mod target;
+pub(crate) mod target;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};

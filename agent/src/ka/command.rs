@@ -20,7 +20,7 @@ pub(super) fn source(command: &str) -> Result<Source, String> {
 }
 
 /// A program whose output is the stream.
-pub(super) fn source_of(mut command: Command) -> Result<Source, String> {
+pub(crate) fn source_of(mut command: Command) -> Result<Source, String> {
     let name = name(&command);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = start(command, &name)?;
@@ -100,7 +100,7 @@ fn verdict(name: &str, status: io::Result<ExitStatus>) -> Result<(), String> {
 }
 
 /// A wider pipe wakes up fewer times; a narrow one works as well.
-fn widen(pipe: impl AsFd) {
+pub(crate) fn widen(pipe: impl AsFd) {
     let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
 }
 

@@ -1,10 +1,10 @@
 //! `goldring ka-d-server`, `ka-d-client` and `ka-d-session`: one stream to many computers, by ka.
 
 mod client;
-mod command;
-mod screen;
+pub(crate) mod command;
+pub(crate) mod screen;
 mod server;
-mod session;
+pub(crate) mod session;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

@@ -1,14 +1,14 @@
 //! `goldring ka-d-session`: stage 2 for nodes that boot with `method:ka`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use goldring_contract::ka::stage2_session;
 use goldring_contract::limits::KA_SILENCE;
-use goldring_transfer::ka::Ports;
 use goldring_transfer::ka::server::{Options, serve};
+use goldring_transfer::ka::{Ports, Source};
 use goldring_wire::ka::server::{Late, Lead};
 
 use super::screen::Screen;
@@ -48,14 +48,20 @@ pub(super) fn run(args: &SessionArgs) -> anyhow::Result<()> {
         bind: args.bind,
         ports: Ports::default(),
     };
-    let mut open = || {
-        let mut tar = Command::new("tar");
-        tar.args(["--create", "--numeric-owner", "--file", "-", "--directory"]);
-        tar.arg(&folder).arg(".");
-        command::source_of(tar)
-    };
+    let mut open = || folder_source(&folder);
     let summary = serve(&options, &mut open, &mut Screen::new(args.verbose))?;
     sum_up(&summary)
+}
+
+/// What is in a folder, as a tar.
+///
+/// # Errors
+/// tar does not start.
+pub(crate) fn folder_source(folder: &Path) -> Result<Source, String> {
+    let mut tar = Command::new("tar");
+    tar.args(["--create", "--numeric-owner", "--file", "-", "--directory"]);
+    tar.arg(folder).arg(".");
+    command::source_of(tar)
 }
 
 fn folder(args: &SessionArgs) -> PathBuf {

@@ -13,12 +13,18 @@ use goldring_contract::bootargs::{BootArgs, CloneMethod};
 use goldring_contract::handover::{Network, Outcome};
 use goldring_contract::{Root, paths};
 
+use crate::bootable::Names;
+use crate::install;
+
 /// Options of `goldring node`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Stands for / when reading /proc and /run (for tests)
     #[arg(long, default_value = "/", hide = true)]
     root: std::path::PathBuf,
+    /// With kamethod: this disk stands for that of the golden node (for tests)
+    #[arg(long, value_name = "GOLDEN=HERE", value_parser = Names::parse, hide = true)]
+    disk: Vec<(String, String)>,
 }
 
 /// Does what the kernel command line says and leaves the outcome for `init`.
@@ -26,7 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // A key on the console must not end a clone; Ctrl-Alt-Del does. Before any thread.
     goldring_sys::signals::ignore_keys().context("blocking the keys of the console")?;
     let root = Root::at(&args.root);
-    let outcome = work(&root);
+    let outcome = work(&root, &args.disk);
     let (word, reason) = match &outcome {
         Outcome::Done(reason) => ("done", reason),
         Outcome::Retry(reason) => ("this try failed", reason),
@@ -37,20 +43,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     write_outcome(&root, &outcome)
 }
 
-fn work(root: &Root) -> Outcome {
+fn work(root: &Root, disks: &[(String, String)]) -> Outcome {
     let text = fs::read_to_string(root.join("/proc/cmdline")).unwrap_or_default();
     let boot = match BootArgs::parse(&text) {
         Ok(boot) => boot,
         Err(error) => return Outcome::Reboot(crate::fault::one_line(error)),
     };
-    let later = |word: &str| {
-        Outcome::Reboot(format!(
-            "{word} comes with a later version; use dollymethod"
-        ))
-    };
     match boot.clone {
         Some(CloneMethod::Dolly) => clone::dolly(root, &network(root)),
-        Some(CloneMethod::Ka) => later("kamethod"),
+        Some(CloneMethod::Ka) => install::run(root, &network(root), boot.kaopt.as_deref(), disks),
         Some(CloneMethod::DollyPlus) => clone::dolly_plus(root),
         None => {
             if let Some(url) = &boot.ssh_key {
@@ -88,16 +89,17 @@ mod tests {
         fs::create_dir(dir.path().join("proc")).unwrap();
         fs::write(dir.path().join("proc/cmdline"), cmdline).unwrap();
         let root = dir.path().to_owned();
-        run(&Args { root: root.clone() }).unwrap();
+        let disk = Vec::new();
+        run(&Args {
+            root: root.clone(),
+            disk,
+        })
+        .unwrap();
         Outcome::parse(&fs::read_to_string(root.join("run/goldring/outcome")).unwrap()).unwrap()
     }
 
     #[test]
-    fn methods_of_a_later_version_say_so() {
-        assert_eq!(
-            outcome("rescue kamethod"),
-            Outcome::Reboot("kamethod comes with a later version; use dollymethod".into())
-        );
+    fn a_command_line_that_is_none_is_told() {
         let Outcome::Reboot(reason) = outcome("automatic=method rescue dollymethod") else {
             panic!();
         };

@@ -43,6 +43,13 @@ pub const KA_FIND: Duration = Duration::from_secs(10);
 pub const KA_WAIT: Duration = DOLLY_RING_WAIT;
 /// A ka node that has answered nothing for so long is dead (old server: 10 s).
 pub const KA_SILENCE: Duration = Duration::from_secs(10);
+/// How long a node of a deployment looks for the next session: the golden node opens it as
+/// soon as the last node has done its part of the one before, so that it is there at once
+/// or never (old client: 10 s, in which a quick node gave up while others still worked).
+pub const KA_NEXT: Duration = Duration::from_secs(600);
+/// How long the golden node of a deployment waits in a later session for nodes that
+/// finished the one before; whoever has not come then is dropped.
+pub const KA_GATHER: Duration = Duration::from_secs(60);
 
 /// Tries to get an address before the node reboots.
 pub const DHCP_TRIES: u32 = 6;

@@ -1,0 +1,55 @@
+//! What travels first: a folder with the deployment, the manifest, descs and boot codes.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use goldring_files::deployment::{DEPLOYMENT_FILE, MANIFEST_FILE};
+
+use super::plan::Plan;
+
+/// The folder; gone when dropped.
+#[derive(Debug)]
+pub(super) struct Parcel(PathBuf);
+
+impl Parcel {
+    /// Writes it, where nobody else can put anything.
+    ///
+    /// # Errors
+    /// The kernel's, with the path.
+    pub(super) fn write(plan: &Plan) -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("goldring-ka-d-{}", std::process::id()));
+        // One that exists is not taken: somebody else may have made it.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("making {}", folder.display()))?;
+        let parcel = Self(folder);
+        parcel.file(DEPLOYMENT_FILE, plan.deployment.to_string().as_bytes())?;
+        parcel.file(MANIFEST_FILE, plan.manifest.to_string().as_bytes())?;
+        for (drive, order) in plan.drives.iter().zip(&plan.deployment.disks) {
+            parcel.file(&order.desc, drive.desc.to_string().as_bytes())?;
+            if let Some(code) = &drive.boot {
+                parcel.file(&order.boot, code)?;
+            }
+        }
+        Ok(parcel)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        // What stays of it harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,220 @@
+//! How each node fares, from session to session.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use goldring_transfer::ka::server::{ServerError, Summary};
+use goldring_wire::ka::server::Fate;
+
+/// What happens in a session, as people call it, and whether the clone depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Phase {
+    /// Its name.
+    pub(super) name: String,
+    /// A node that fails has no clone; otherwise it is only told.
+    pub(super) counts: bool,
+}
+
+/// A node that took part.
+#[derive(Debug)]
+struct Node {
+    who: String,
+    /// In which phase it failed, and why.
+    lost: Option<String>,
+    /// What happened when all was there.
+    after: Option<String>,
+}
+
+/// All nodes that took part in the first session.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    nodes: BTreeMap<Ipv4Addr, Node>,
+}
+
+impl Tally {
+    /// Takes in how a session ended.
+    ///
+    /// # Errors
+    /// Nobody took part in the first one.
+    pub(super) fn take(
+        &mut self,
+        phase: &Phase,
+        ended: Result<Summary, ServerError>,
+    ) -> Result<(), ServerError> {
+        let summary = match ended {
+            Ok(summary) => summary,
+            Err(error) if self.nodes.is_empty() => return Err(error),
+            Err(error) => {
+                for (address, _) in self.going_on() {
+                    self.fails(phase, address, &error.to_string());
+                }
+                return Ok(());
+            }
+        };
+        for report in &summary.nodes {
+            let who = report.who.clone();
+            self.nodes.entry(report.address).or_insert(Node {
+                who,
+                lost: None,
+                after: None,
+            });
+        }
+        for (address, _) in self.going_on() {
+            let report = summary.nodes.iter().find(|node| node.address == address);
+            match report {
+                None => self.fails(phase, address, "it did not come again"),
+                Some(report) => match &report.fate {
+                    Fate::Lost(why) => self.fails(phase, address, why),
+                    _ if !report.checked => self.fails(
+                        phase,
+                        address,
+                        "it runs an old ka-d-client, which knows nothing of this; boot it with goldring's stage 2",
+                    ),
+                    _ => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn fails(&mut self, phase: &Phase, address: Ipv4Addr, why: &str) {
+        if let Some(node) = self.nodes.get_mut(&address) {
+            let line = Some(format!("{}: {why}", phase.name));
+            match phase.counts {
+                true => node.lost = line,
+                false => node.after = line,
+            }
+        }
+    }
+
+    /// Nobody has taken part so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Addresses and names of those who are not lost.
+    pub(super) fn going_on(&self) -> Vec<(Ipv4Addr, String)> {
+        let here = self.nodes.iter().filter(|(_, node)| node.lost.is_none());
+        here.map(|(address, node)| (*address, node.name(*address)))
+            .collect()
+    }
+
+    /// Those who have no clone.
+    pub(super) fn lost(&self) -> Vec<&str> {
+        let lost = self.nodes.values().filter(|node| node.lost.is_some());
+        lost.map(|node| node.who.as_str()).collect()
+    }
+
+    /// A line for each.
+    pub(super) fn text(&self) -> String {
+        let line = |node: &Node| {
+            let fate = match (&node.lost, &node.after) {
+                (Some(why), _) => format!("not complete: {why}"),
+                (None, Some(why)) => format!("complete and bootable, but then: {why}"),
+                (None, None) => "complete and bootable".to_owned(),
+            };
+            format!("{}: {fate}\n", node.who)
+        };
+        let all: String = self.nodes.values().map(line).collect();
+        let good = self.nodes.len() - self.lost().len();
+        format!(
+            "{all}{good} of {} nodes are complete and bootable\n",
+            self.nodes.len()
+        )
+    }
+}
+
+impl Node {
+    /// Without the address, which stands behind the name of a node that has one.
+    fn name(&self, address: Ipv4Addr) -> String {
+        let tail = format!(" ({address})");
+        self.who.strip_suffix(&tail).unwrap_or(&self.who).to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use goldring_wire::ka::own::Stream;
+    use goldring_wire::ka::server::{Failure, Report};
+
+    use super::*;
+
+    fn phase(name: &str) -> Phase {
+        Phase {
+            name: name.to_owned(),
+            counts: name != "the end",
+        }
+    }
+
+    fn summary(nodes: &[(u8, Fate, bool)]) -> Result<Summary, ServerError> {
+        let report = |(number, fate, checked): &(u8, Fate, bool)| Report {
+            who: format!("n{number} (10.0.0.{number})"),
+            address: Ipv4Addr::new(10, 0, 0, *number),
+            fate: fate.clone(),
+            checked: *checked,
+            position: 0,
+        };
+        Ok(Summary {
+            stream: Stream {
+                bytes: 0,
+                digest: 0,
+            },
+            elapsed: Duration::ZERO,
+            nodes: nodes.iter().map(report).collect(),
+            absent: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn whoever_is_lost_stays_lost_and_is_told_with_its_phase() {
+        let mut tally = Tally::default();
+        let good = |number| (number, Fate::Gone, true);
+        let lost = |number, why: &str| (number, Fate::Lost(why.to_owned()), true);
+        let first = summary(&[
+            good(1),
+            lost(2, "no disk"),
+            good(3),
+            good(4),
+            (5, Fate::Gone, false),
+        ]);
+        tally.take(&phase("partitions"), first).unwrap();
+        let names: Vec<String> = tally.going_on().into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["n1", "n3", "n4"]);
+        tally
+            .take(&phase("files"), summary(&[good(1), lost(3, "full")]))
+            .unwrap();
+        tally
+            .take(&phase("the end"), summary(&[lost(1, "gone")]))
+            .unwrap();
+        assert_eq!(
+            tally.text(),
+            "n1 (10.0.0.1): complete and bootable, but then: the end: gone\n\
+             n2 (10.0.0.2): not complete: partitions: no disk\n\
+             n3 (10.0.0.3): not complete: files: full\n\
+             n4 (10.0.0.4): not complete: files: it did not come again\n\
+             n5 (10.0.0.5): not complete: partitions: it runs an old ka-d-client, which knows \
+             nothing of this; boot it with goldring's stage 2\n\
+             1 of 5 nodes are complete and bootable\n"
+        );
+        assert_eq!(tally.lost().len(), 4);
+    }
+
+    #[test]
+    fn a_session_that_fails_fails_for_all() {
+        let failed = || Err(ServerError::Failed(Failure::Source("tar: no".to_owned())));
+        let mut tally = Tally::default();
+        assert!(tally.take(&phase("partitions"), failed()).is_err());
+        tally
+            .take(&phase("partitions"), summary(&[(1, Fate::Finished, true)]))
+            .unwrap();
+        tally.take(&phase("files"), failed()).unwrap();
+        assert!(
+            tally
+                .text()
+                .contains("n1 (10.0.0.1): not complete: files: tar: no")
+        );
+        assert!(tally.going_on().is_empty());
+    }
+}
