@@ -100,6 +100,9 @@ pub(crate) struct Args {
     /// Say everything that happens
     #[arg(long)]
     verbose: bool,
+    /// Stands for / (for tests)
+    #[arg(long, default_value = "/", hide = true)]
+    root: PathBuf,
 }
 
 impl Args {
@@ -121,7 +124,7 @@ fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
 
 /// Clones this system.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let root = Root::system();
+    let root = Root::at(&args.root);
     let plan = plan::plan(&root, &mut Programs, args)?;
     let mut out = io::stdout();
     if args.dry_run {

@@ -103,20 +103,24 @@ fn unpack(root: &Root, input: PipeReader) -> anyhow::Result<PathBuf> {
         .arg(&folder);
     let mut child = tar.stdin(Stdio::piped()).spawn().context("starting tar")?;
     let mut input = input.take(PARCEL_MAX + 1);
-    let copied = match child.stdin.take() {
+    let fed = match child.stdin.take() {
         Some(mut stdin) => io::copy(&mut input, &mut stdin),
         None => Ok(0),
     };
+    // tar goes when it has seen the end of the archive; zeros may stand behind it.
+    let fed = match fed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        fed => fed,
+    };
+    let rest = io::copy(&mut input, &mut io::sink());
     let status = child.wait().context("waiting for tar")?;
     ensure!(
         status.success(),
         "unpacking what the golden node sent first: tar: {status}"
     );
-    let length = copied.context("unpacking what the golden node sent first")?;
-    ensure!(
-        length <= PARCEL_MAX,
-        "the golden node sent far too much first"
-    );
+    fed.and(rest)
+        .context("unpacking what the golden node sent first")?;
+    ensure!(input.limit() > 0, "the golden node sent far too much first");
     Ok(folder)
 }
 

@@ -381,7 +381,7 @@ fn fat(goldring: &Path) -> Result<()> {
 }
 
 /// A system that has a shell and programs of its own which look at where they are.
-fn small_system(tree: &Path) -> Result<()> {
+pub(crate) fn small_system(tree: &Path) -> Result<()> {
     for folder in [
         "bin",
         "dev",

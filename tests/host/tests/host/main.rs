@@ -10,6 +10,7 @@ mod forms;
 mod garbage;
 mod ipv6;
 mod ka;
+mod ka_deploy;
 mod ka_faults;
 mod leases;
 mod manual;
@@ -89,6 +90,7 @@ fn main() {
         (plus_slow::STORIES, &reason),
         (ka::STORIES, &reason),
         (ka_faults::STORIES, &reason),
+        (ka_deploy::STORIES, &no_tools),
         (targets::STORIES, &reason),
         (desc::STORIES, &no_tools),
         (files::STORIES, &reason),
