@@ -10,7 +10,7 @@ use goldring_contract::Root;
 use goldring_disk::desc::Desc;
 use goldring_disk::lsblk::disks_below;
 use goldring_disk::target::decimal;
-use goldring_files::deployment::{Deployment, DiskOrder};
+use goldring_files::deployment::{Deployment, DiskOrder, RawOrder};
 use goldring_files::manifest::Manifest;
 use goldring_files::text::shown;
 
@@ -52,15 +52,8 @@ pub(super) struct Plan {
 pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow::Result<Plan> {
     let manifest = files::manifest(root, runner, &args.selection)?;
     let raw: Vec<String> = args.raw.iter().map(|name| device(name)).collect();
-    for name in &raw {
-        let meta = fs::metadata(root.join(name)).with_context(|| format!("-D {name}"))?;
-        ensure!(
-            meta.file_type().is_block_device(),
-            Usage(format!(
-                "-D {name} is no partition; name one such as /dev/sda3"
-            ))
-        );
-    }
+    let orders = raw.iter().map(|name| raw_order(root, name));
+    let orders = orders.collect::<anyhow::Result<Vec<RawOrder>>>()?;
     if let Some(text) = &args.loader {
         bootable::Wish::default().with_loader(text).map_err(Usage)?;
     }
@@ -86,7 +79,7 @@ pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow:
     };
     let deployment = Deployment {
         disks: drives.iter().enumerate().map(order).collect(),
-        raw,
+        raw: orders,
         loader: args.loader.clone().unwrap_or_default(),
         keep_identity: args.keep_identity,
         barrier: args.delay.is_some(),
@@ -95,6 +88,23 @@ pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow:
         manifest,
         drives,
         deployment,
+    })
+}
+
+fn raw_order(root: &Root, name: &str) -> anyhow::Result<RawOrder> {
+    let context = || format!("-D {name}");
+    let path = root.join(name);
+    let meta = fs::metadata(&path).with_context(context)?;
+    ensure!(
+        meta.file_type().is_block_device(),
+        Usage(format!(
+            "-D {name} is no partition; name one such as /dev/sda3"
+        ))
+    );
+    let size = File::open(&path).and_then(goldring_sys::block::size);
+    Ok(RawOrder {
+        device: name.to_owned(),
+        size: size.with_context(context)?,
     })
 }
 
@@ -191,7 +201,8 @@ impl Plan {
             text.push_str(&format!("not sent: {}: -x\n", shown(path)));
         }
         for raw in &self.deployment.raw {
-            text.push_str(&format!("sent as it is: {raw}\n"));
+            let size = decimal(raw.size);
+            text.push_str(&format!("sent as it is: {} ({size})\n", raw.device));
         }
         let steps = bootable::step_names().join(", ");
         text.push_str(&format!("put right on each node: {steps}"));

@@ -45,7 +45,7 @@ pub(super) fn run(root: &Root, plan: &Plan, args: &Args) -> anyhow::Result<Tally
     })?;
     run.next("files", None, &|| files(root, plan, args.zstd))?;
     for raw in &plan.deployment.raw {
-        run.next(raw, None, &|| partition(root, raw))?;
+        run.next(&raw.device, None, &|| partition(root, &raw.device))?;
     }
     if let Some(tenths) = args.delay {
         let release = Duration::from_millis(100) * tenths;

@@ -3,6 +3,7 @@
 //! that it has finished, so that the golden node learns at once who failed, and why.
 
 mod disks;
+mod room;
 mod veil;
 mod work;
 

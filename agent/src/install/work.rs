@@ -8,12 +8,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use goldring_contract::Root;
-use goldring_disk::desc::Content;
 use goldring_files::deployment::{DEPLOYMENT_FILE, Deployment, MANIFEST_FILE, PARCEL_MAX};
 use goldring_files::manifest::Manifest;
 use goldring_files::receive::{Form, receive};
 
-use super::{disks, veil};
+use super::{disks, room, veil};
 use crate::bootable::{self, Clone, Wish};
 use crate::files::target::{self, Target};
 use crate::files::{make_folders, read_list};
@@ -68,11 +67,15 @@ pub(super) fn prepare(here: Here, input: PipeReader) -> anyhow::Result<Work> {
     disks::said(&deployment.disks, &plans)
         .iter()
         .for_each(|line| say(line));
+    let pairs = disks::pairs(&deployment.disks, &plans);
+    let devices = disks::devices(&manifest, &plans);
+    let names = disks::names(&pairs, &devices);
+    room::check(&plans, &manifest, &devices)?;
+    room::check_raw(&plans, &deployment.raw, &names)?;
     killpoint("partition");
     apply(&here.root, &mut Programs, &plans, &mut |line| say(&line))?;
     veil::hide(&here.root, &plans)?;
     killpoint("mount");
-    let devices = disks::devices(&manifest, &plans);
     let wish = target::Wish {
         root: &here.root,
         folder: Path::new(CLONE),
@@ -80,7 +83,7 @@ pub(super) fn prepare(here: Here, input: PipeReader) -> anyhow::Result<Work> {
     };
     let target = Target::mount(wish, &mut Programs, &manifest).context("mounting")?;
     Ok(Work {
-        disks: disks::pairs(&deployment.disks, &plans),
+        disks: pairs,
         here,
         deployment,
         manifest,
@@ -155,9 +158,8 @@ impl Work {
     /// # Errors
     /// It has no place here or is too small; a step fails.
     pub(super) fn raw(self, number: usize, mut input: PipeReader) -> anyhow::Result<Self> {
-        let there = &self.deployment.raw[number];
+        let there = &self.deployment.raw[number].device;
         let here = disks::names(&self.disks, &self.devices).translate(there);
-        self.check_raw(there, &here)?;
         let context = || format!("writing {there} to {here}");
         // For this program alone.
         let exclusive = rustix::fs::OFlags::EXCL.bits().cast_signed();
@@ -172,18 +174,6 @@ impl Work {
             true => self.finish(),
             false => Ok(self),
         }
-    }
-
-    /// Only a partition that was made for it is overwritten.
-    fn check_raw(&self, there: &str, here: &str) -> anyhow::Result<()> {
-        let made = self.plans.iter().any(|plan| {
-            let disk = plan.disk.path.display().to_string();
-            let name = |number| goldring_disk::lsblk::join_partition(&disk, number);
-            plan.parts()
-                .any(|(part, line)| name(part.number) == here && line.content == Content::Nothing)
-        });
-        ensure!(made, "{there} would be {here}, which was not made for it");
-        Ok(())
     }
 
     /// Makes the clone start here and unmounts it. If that fails, nothing starts from it.

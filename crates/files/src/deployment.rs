@@ -27,8 +27,8 @@ const COUNT_MAX: usize = 256;
 pub struct Deployment {
     /// The disks that are made again, in the golden node's order.
     pub disks: Vec<DiskOrder>,
-    /// Partitions that are sent as they are (`-D`), as the golden node calls them.
-    pub raw: Vec<String>,
+    /// Partitions that are sent as they are (`-D`).
+    pub raw: Vec<RawOrder>,
     /// The boot loader with its options (`-r`); empty: the clone's own.
     pub loader: String,
     /// machine-id, host keys and the like stay.
@@ -46,6 +46,15 @@ pub struct DiskOrder {
     pub desc: String,
     /// The file with boot code for its first sector (`-m`, `-M`); empty: none.
     pub boot: String,
+}
+
+/// A partition that is sent as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RawOrder {
+    /// The golden node's name for it.
+    pub device: String,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// A text that is none.
@@ -105,7 +114,10 @@ impl Deployment {
                 boot: Some(pairs.text("boot"))
                     .filter(|name| name.is_empty() || is_file_name(name))?,
             }),
-            "raw" => self.raw.push(device()?),
+            "raw" => self.raw.push(RawOrder {
+                device: device()?,
+                size: pairs.number("size", 10)?,
+            }),
             "loader" => self.loader = pairs.text("words"),
             "identity" => self.keep_identity = pairs.bytes("is") == b"kept",
             "barrier" => self.barrier = true,
@@ -137,8 +149,9 @@ impl fmt::Display for Deployment {
             let line = line.with("desc", &disk.desc).with("boot", &disk.boot);
             f.write_str(&line.end())?;
         }
-        for device in &self.raw {
-            f.write_str(&Line::new("raw").with("device", device).end())?;
+        for raw in &self.raw {
+            let line = Line::new("raw").with("device", &raw.device);
+            f.write_str(&line.number("size", raw.size).end())?;
         }
         if !self.loader.is_empty() {
             f.write_str(&Line::new("loader").with("words", &self.loader).end())?;
@@ -165,7 +178,10 @@ mod tests {
         };
         Deployment {
             disks: vec![disk("/dev/sda", ""), disk("/dev/cciss/c0d0", "MBR.1")],
-            raw: vec!["/dev/sda3".into()],
+            raw: vec![RawOrder {
+                device: "/dev/sda3".into(),
+                size: 7,
+            }],
             loader: "grub --with=a --with=b".into(),
             keep_identity: true,
             barrier: true,
@@ -201,13 +217,14 @@ mod tests {
                 "disk device=/dev/sda desc=x boot=.x",
                 DeploymentError::Line(2),
             ),
-            ("raw device=/etc/passwd", DeploymentError::Line(2)),
-            ("raw device=/dev/sda1", DeploymentError::NoDisk),
+            ("raw device=/etc/passwd size=1", DeploymentError::Line(2)),
+            ("raw device=/dev/sda1", DeploymentError::Line(2)),
+            ("raw device=/dev/sda1 size=1", DeploymentError::NoDisk),
         ] {
             let text = format!("{FIRST}\n{line}\n{LAST}\n");
             assert_eq!(Deployment::parse(&text), Err(error), "{line}");
         }
-        let many = "raw device=/dev/sda1\n".repeat(COUNT_MAX + 1);
+        let many = "raw device=/dev/sda1 size=1\n".repeat(COUNT_MAX + 1);
         let text = format!("{FIRST}\n{many}{LAST}\n");
         assert_eq!(Deployment::parse(&text), Err(DeploymentError::Long));
         assert_eq!(Deployment::parse("x\n"), Err(DeploymentError::First));

@@ -19,6 +19,10 @@ use crate::files::small_system;
 
 pub(crate) const STORIES: &[Story] = &[
     ("ka_d_makes_bootable_clones_on_other_disks", clones),
+    (
+        "ka_d_sends_stage_2_first_and_partitions_by_a_desc",
+        from_stage_2,
+    ),
     ("ka_d_drops_who_fails_and_finishes_the_others", faults),
 ];
 
@@ -94,22 +98,22 @@ impl Lab {
              24 22 0:6 / /sys rw - sysfs sysfs rw\\n25 22 0:7 / /dev rw - devtmpfs dev rw\\n' \
              > {place}/proc/self/mountinfo\n\
              mount --rbind /sys {place}/sys\nmount --rbind /dev {place}/dev\n\
-             exec {} ka-d --root {place} --no-stage2 --verbose \"$@\"",
+             exec {} ka-d --root {place} --verbose \"$@\"",
             self.goldring.display()
         );
         let words = ["sh", "-c", &script, "sh"];
         Program::start(&self.net, 0, &self.home(0), &[&words, options].concat())
     }
 
-    /// Starts a node whose kernel command line says `kamethod`.
-    fn node(&self, number: usize) -> Result<Program> {
+    /// Starts a node whose kernel command line says `kamethod`; it runs `before` first.
+    fn node(&self, number: usize, before: &str) -> Result<Program> {
         let home = self.home(number);
         fs::create_dir_all(&home)?;
         let cmdline = home.join("cmdline");
         fs::write(&cmdline, "rescue kamethod kaopt=lab\n")?;
         let script = format!(
             "set -e\nmount --bind {} /proc/cmdline\nmount -t tmpfs none /run\n\
-             mount -t tmpfs none /mnt\nexec {} node --disk {}={}",
+             mount -t tmpfs none /mnt\n{before}\nexec {} node --disk {}={}",
             cmdline.display(),
             self.goldring.display(),
             self.golden.device,
@@ -177,7 +181,7 @@ fn partitioned(disk: &str) -> Result<()> {
 fn clones(goldring: &Path) -> Result<()> {
     let mut lab = Lab::new(goldring, &[GOLDEN, 2 * GOLDEN], 3 << 20)?;
     let raw = format!("{}p2", lab.golden.device);
-    let mut dry = lab.deploy(&["-n", "2", "-D", &raw, "--dry-run"])?;
+    let mut dry = lab.deploy(&["-n", "2", "-D", &raw, "--dry-run", "--no-stage2"])?;
     dry.ends_with(0, LONG)?;
     for part in [
         "to be, with a dos table:",
@@ -187,11 +191,21 @@ fn clones(goldring: &Path) -> Result<()> {
         ensure!(dry.said().contains(part), "{part}: {}", dry.said());
     }
     let options = [
-        "-n", "2", "-D", &raw, "-d", "5", "-r", "grub", "--name", "lab",
+        "-n",
+        "2",
+        "-D",
+        &raw,
+        "-d",
+        "5",
+        "-r",
+        "grub",
+        "--no-stage2",
+        "--name",
+        "lab",
     ];
     let mut golden = lab.deploy(&options)?;
     for number in [1, 2] {
-        let node = lab.node(number)?;
+        let node = lab.node(number, "")?;
         lab.programs.push(node);
     }
     golden.ends_with(0, LONG)?;
@@ -213,6 +227,33 @@ fn clones(goldring: &Path) -> Result<()> {
     (1..=2).try_for_each(|number| lab.is_whole(number))
 }
 
+/// A node that gets its stage 2 from the golden node, and then a disk as the manual writes
+/// it, without a word about file systems.
+fn from_stage_2(goldring: &Path) -> Result<()> {
+    let lab = Lab::new(goldring, &[2 * GOLDEN], 3 << 20)?;
+    let (raw, disk) = (format!("{}p2", lab.golden.device), &lab.golden.device);
+    let stage2 = lab.folder.path().join("ka");
+    fs::create_dir_all(&stage2)?;
+    fs::write(stage2.join("init"), "stage 2")?;
+    let desc = lab.folder.path().join("desc");
+    fs::write(&desc, "swap 16\ntypeb 6\nlinux fill\n")?;
+    let (stage2, desc) = (stage2.to_string_lossy(), desc.to_string_lossy());
+    let (raw, drive) = (["-D", &raw], ["-p", disk, &desc]);
+    let rest = ["--zstd", "--name", "lab", "--data-path", &stage2];
+    let mut golden = lab.deploy(&[&raw[..], &drive, &rest].concat())?;
+    let before = format!(
+        "mkdir /mnt/stage2\n{} ka-d-client -w -s lab -e 'tar x -C /mnt/stage2'\n\
+         [ \"$(cat /mnt/stage2/init)\" = 'stage 2' ]",
+        goldring.display()
+    );
+    let mut node = lab.node(1, &before)?;
+    golden.ends_with(0, LONG)?;
+    node.ends_with(0, LONG)?;
+    let swap = size(&format!("{}p1", lab.nodes[0].device))?;
+    ensure!(swap == 16 << 20, "{swap}");
+    lab.is_whole(1)
+}
+
 fn size(device: &str) -> Result<u64> {
     use std::io::{Seek, SeekFrom};
     Ok(File::open(device)?.seek(SeekFrom::End(0))?)
@@ -223,9 +264,9 @@ fn faults(goldring: &Path) -> Result<()> {
     // The files take some seconds.
     lab.net.slow(0, "150mbit")?;
     let raw = format!("{}p2", lab.golden.device);
-    let mut golden = lab.deploy(&["-n", "3", "-D", &raw, "--name", "lab"])?;
+    let mut golden = lab.deploy(&["-n", "3", "-D", &raw, "--name", "lab", "--no-stage2"])?;
     for number in 1..=3 {
-        let node = lab.node(number)?;
+        let node = lab.node(number, "")?;
         lab.programs.push(node);
     }
     let end = Instant::now() + LONG;
