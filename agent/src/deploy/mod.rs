@@ -133,11 +133,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let tally = sessions::run(&root, &plan, args)?;
     // A reader that is gone must not hide how it ended.
     let _ = out.write_all(tally.text().as_bytes());
-    let lost = tally.lost();
+    let mut lost: Vec<String> = tally.lost().into_iter().map(str::to_owned).collect();
+    let never = usize::try_from(args.nodes)?.saturating_sub(tally.len());
+    if never > 0 {
+        lost.push(format!("{never} never came"));
+    }
     if !lost.is_empty() {
         bail!(
-            "{} nodes are not complete: {}; look at their screens, then start again with them alone",
-            lost.len(),
+            "not every node is complete: {}; look at their screens, then start again with them alone",
             lost.join(", ")
         );
     }

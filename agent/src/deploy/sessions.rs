@@ -103,7 +103,7 @@ impl Run<'_> {
             .into_iter()
             .map(|(address, name)| (name, address))
             .collect();
-        let is_first = self.tally.is_empty();
+        let is_first = self.tally.len() == 0;
         if expected.is_empty() && !is_first {
             return Ok(());
         }

@@ -87,9 +87,9 @@ impl Tally {
         }
     }
 
-    /// Nobody has taken part so far.
-    pub(super) fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+    /// How many have taken part.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Addresses and names of those who are not lost.
