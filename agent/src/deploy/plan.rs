@@ -59,6 +59,8 @@ pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow:
     }
     let mut drives = Vec::new();
     for name in names(root, &manifest, &raw, args) {
+        // Through the disk the kernel may show what was there before a partition was written.
+        runner.run("blockdev", &["--flushbufs", &name])?;
         let desc =
             desc(root, &manifest, &name, args).with_context(|| format!("the layout of {name}"))?;
         let desc = without_raw(desc, &name, &raw)?;

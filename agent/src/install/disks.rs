@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
-use goldring_disk::lsblk::join_partition;
+use goldring_disk::lsblk::{join_partition, split_partition};
 use goldring_disk::target::decimal;
 use goldring_disk::users;
 use goldring_files::deployment::DiskOrder;
@@ -118,6 +118,30 @@ pub(super) fn devices(manifest: &Manifest, plans: &[Plan]) -> Pairs {
         Some((device.clone(), place))
     };
     files.chain(swaps).filter_map(here).collect()
+}
+
+/// A file system of a plain partition must have one here: another disk with the same UUID,
+/// such as that of an older clone, is not to be written to.
+///
+/// # Errors
+/// Which has none.
+pub(super) fn all_have_a_place(
+    orders: &[DiskOrder],
+    manifest: &Manifest,
+    devices: &Pairs,
+) -> anyhow::Result<()> {
+    for one in &manifest.file_systems {
+        let is_plain = split_partition(&one.device)
+            .is_some_and(|(disk, _)| orders.iter().any(|order| order.device == disk));
+        let has_one = devices.iter().any(|(there, _)| *there == one.device);
+        if is_plain && !has_one {
+            bail!(
+                "no partition is to be made for {}; look at goldring ka-d --dry-run on the golden node",
+                one.device
+            );
+        }
+    }
+    Ok(())
 }
 
 fn place_of(plans: &[Plan], uuid: &str) -> Option<String> {
@@ -258,6 +282,9 @@ mod tests {
             devices,
             [("/dev/sda5".to_owned(), "/dev/nvme0n1p2".to_owned())]
         );
+        all_have_a_place(&orders, &manifest, &devices).unwrap();
+        let none = all_have_a_place(&orders, &manifest, &Vec::new()).unwrap_err();
+        assert!(none.to_string().contains("made for /dev/sda5"), "{none}");
         let names = names(&pairs(&orders, &plans), &devices);
         assert_eq!(
             names.translate("/dev/sda5 /dev/sda1 /dev/sda"),
