@@ -152,7 +152,9 @@ mod tests {
             lines[0],
             "n1               LEFT BEHIND: its disk takes 1.5 MB/s, the others could have 30.0"
         );
-        table.note(&Event::Resumed("n1".into(), 10));
+        // Where 10 MiB end.
+        let chunk = (10 << 20) / CHUNK as u64;
+        table.note(&Event::Resumed("n1".into(), chunk));
         let lines = table.lines(500_000, Instant::now());
         assert_eq!(
             lines[0],

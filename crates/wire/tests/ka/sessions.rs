@@ -39,8 +39,11 @@ fn check(world: &mut World, hurt: &[usize]) {
     for (i, peer) in world.peers.iter().enumerate() {
         let report = reports.iter().find(|r| r.address == peer.address);
         // An old parent dies of a child that went while the server's word about it was on its
-        // way; nobody but the old program could mend that.
-        let race = |why: &String| why.ends_with("is to be served and is not here");
+        // way, and an old child of a parent that did; nobody but the old program could mend that.
+        let race = |why: &String| {
+            why.ends_with("is to be served and is not here")
+                || why == "its parent refused the connection"
+        };
         if hurt.contains(&i) || (!hurt.is_empty() && peer.died_of.as_ref().is_some_and(race)) {
             continue;
         }
