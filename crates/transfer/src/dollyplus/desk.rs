@@ -15,8 +15,9 @@ use super::admission::Admission;
 use super::link::{Trouble, read_command};
 use crate::dolly::net::readable;
 
-/// How often the desk looks whether it should close.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the desk looks whether it should close. Each computer of a ring waits for the
+/// one behind it at the end, and that one for its desk.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long a caller may take to say what it wants.
 const HEAR: Duration = Duration::from_secs(3);
 /// What is taken to see how fast that goes, at most, and for how long.
