@@ -20,8 +20,8 @@ use crate::zeros::zeros;
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
 
-/// The most buffers that wait; whatever the window's size, no more are in use at once.
-const POOLED: usize = 16;
+/// The most buffers that wait: as many as a window of goldring's chunks has in memory.
+const POOLED: usize = 128;
 
 impl Pool {
     /// A buffer of at least `size` bytes, with whatever was in it.

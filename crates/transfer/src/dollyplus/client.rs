@@ -18,6 +18,7 @@ use super::bank::Bank;
 use super::callers::Callers;
 use super::chunk::Codec;
 use super::clock::Clock;
+use super::crew::{self, Crew};
 use super::desk::{Answer, Desk};
 use super::inward::{Inward, Presence};
 use super::join::{self, Member, What};
@@ -34,7 +35,7 @@ use crate::dolly::net::{self, Listeners};
 /// How often a client says that it waits.
 const SAY: Duration = Duration::from_secs(15);
 /// How often the main thread looks around.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(100);
 /// How long the golden node may look at the verdicts on its plan.
 const DECIDE: Duration = Duration::from_secs(120);
 
@@ -327,9 +328,12 @@ impl Client<'_> {
         let (bank, outcome) = (inward.bank, inward.outcome);
         let ended = thread::scope(|scope| {
             let (codec, events) = (self.options.codec, self.events.clone());
-            let writer = scope.spawn(move || store::run(bank, slots, codec, outcome, &events));
-            let sender = scope.spawn(|| onward.run());
-            let reader = scope.spawn(move || {
+            let crew = Crew::of_this_thread();
+            let writer = crew.spawn(scope, move || {
+                store::run(bank, slots, codec, outcome, &events)
+            });
+            let sender = crew.spawn(scope, || onward.run());
+            let reader = crew.spawn(scope, move || {
                 let taken = inward.run(up);
                 if taken.is_err() {
                     // What is here still goes on.
@@ -338,7 +342,7 @@ impl Client<'_> {
                 taken
             });
             while !(writer.is_finished() && sender.is_finished() && reader.is_finished()) {
-                thread::sleep(LOOK);
+                crew::rest(LOOK);
                 self.heard.try_iter().for_each(|event| report.event(event));
                 clock.tick(bank, report);
             }

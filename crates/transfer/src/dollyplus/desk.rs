@@ -2,22 +2,21 @@
 
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 
 use goldring_wire::dollyplus::packet::Command;
 
 use super::admission::Admission;
+use super::crew::Closing;
 use super::link::{Trouble, read_command};
 use crate::dolly::net::readable;
 
-/// How often the desk looks whether it should close. Each computer of a ring waits for the
-/// one behind it at the end, and that one for its desk.
-const LOOK: Duration = Duration::from_millis(10);
+/// A desk that nobody calls looks around after this.
+const LOOK: Duration = Duration::from_secs(60);
 /// How long a caller may take to say what it wants.
 const HEAR: Duration = Duration::from_secs(3);
 /// What is taken to see how fast that goes, at most, and for how long.
@@ -34,20 +33,21 @@ pub(super) trait Answer: Send + Sync {
 /// An open desk; closes when it is dropped, and then its port is free.
 #[derive(Debug)]
 pub(super) struct Desk {
-    stop: Arc<AtomicBool>,
+    open: Option<PipeWriter>,
     clerk: Option<JoinHandle<()>>,
 }
 
 impl Desk {
     /// Answers callers in threads of its own.
     pub(super) fn open(listener: TcpListener, answers: Arc<dyn Answer>) -> std::io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (closing, open) = Closing::new()?;
         let door = Admission::default();
         let work = move || {
-            while !stopped.load(Ordering::Acquire) {
-                if readable(&[listener.as_fd()], LOOK) != [true] {
-                    continue;
+            loop {
+                match readable(&[listener.as_fd(), closing.as_fd()], LOOK)[..] {
+                    [_, true] => return,
+                    [true, _] => {}
+                    _ => continue,
                 }
                 let Ok((stream, from)) = listener.accept() else {
                     continue;
@@ -68,13 +68,14 @@ impl Desk {
         };
         let clerk = thread::Builder::new().name("desk".to_owned()).spawn(work)?;
         let clerk = Some(clerk);
-        Ok(Self { stop, clerk })
+        let open = Some(open);
+        Ok(Self { open, clerk })
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        drop(self.open.take());
         if let Some(clerk) = self.clerk.take() {
             // One that crashed has let go of the port as well.
             let _ = clerk.join();

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_wire::dollyplus::own::{self, CHUNK_HEAD, Encoding, Verdict, Verdicts};
@@ -28,8 +27,8 @@ const MISSED: u32 = 3;
 const LINGER: Duration = Duration::from_secs(15);
 /// How the reason begins when a client says it in the place of the golden node.
 const GONE: &str = "the golden node, ";
-/// How often it is looked whether everything is written.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often a client that waits for its disk looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The receiving side of a client.
 #[derive(Debug)]
@@ -72,7 +71,10 @@ impl Inward<'_> {
         loop {
             let trouble = match &mut link {
                 Some(current) => match self.take(current, &mut place) {
-                    Ok(true) => return Ok(()),
+                    Ok(true) => {
+                        self.seat.is_left();
+                        return Ok(());
+                    }
                     Ok(false) => continue,
                     Err(End::Trouble(trouble)) => trouble,
                     Err(End::Over(why)) => return Err(why),
@@ -265,7 +267,7 @@ impl Inward<'_> {
     fn verdict(&self) -> Result<Verdict, End> {
         let start = Instant::now();
         loop {
-            if let Some(verdict) = self.outcome.get() {
+            if let Some(verdict) = self.outcome.wait(LOOK) {
                 if matches!(verdict, Verdict::Complete { .. }) {
                     self.seat.is_done();
                     let _ = self.events.send(Event::Stored);
@@ -281,7 +283,6 @@ impl Inward<'_> {
                     "its disk has not taken the last bytes in {seconds} s"
                 )));
             }
-            thread::sleep(LOOK);
         }
     }
 

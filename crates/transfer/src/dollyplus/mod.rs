@@ -12,6 +12,7 @@ pub(crate) mod callers;
 mod chunk;
 pub mod client;
 mod clock;
+mod crew;
 mod desk;
 mod effort;
 mod inward;

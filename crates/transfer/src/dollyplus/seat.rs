@@ -82,6 +82,11 @@ impl Seat {
         Ok(())
     }
 
+    /// Nothing more comes from it: it waits until this end of the connection is closed.
+    pub(super) fn is_left(&self) {
+        self.lock().upstream = None;
+    }
+
     /// The next chunk, as an old neighbour counts.
     pub(super) fn wants(&self, chunk: u32) {
         self.lock().wanted = chunk;

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use goldring_wire::dollyplus::own::{Encoding, Verdict};
 
@@ -29,18 +29,30 @@ impl std::fmt::Debug for Slot {
 
 /// How the writing ended, once it has.
 #[derive(Debug, Default)]
-pub(super) struct Outcome(Mutex<Option<Verdict>>);
+pub(super) struct Outcome {
+    verdict: Mutex<Option<Verdict>>,
+    known: Condvar,
+}
 
 impl Outcome {
     pub(super) fn get(&self) -> Option<Verdict> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lock().clone()
+    }
+
+    /// The same, when it is known within this time.
+    pub(super) fn wait(&self, most: Duration) -> Option<Verdict> {
+        let unknown = |verdict: &mut Option<Verdict>| verdict.is_none();
+        let waited = self.known.wait_timeout_while(self.lock(), most, unknown);
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     fn set(&self, verdict: Verdict) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+        *self.lock() = Some(verdict);
+        self.known.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Verdict>> {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

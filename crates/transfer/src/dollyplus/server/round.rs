@@ -1,5 +1,6 @@
 //! The data of one ring, and what everybody says at its end.
 
+use std::io::PipeWriter;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use crate::dollyplus::admission::Admission;
 use crate::dollyplus::bank::Bank;
 use crate::dollyplus::chunk::{Digest, Item};
 use crate::dollyplus::clock::Clock;
+use crate::dollyplus::crew::{self, Closing, Crew, Worker};
 use crate::dollyplus::effort::Packed;
 use crate::dollyplus::link::{Link, Trouble, addresses_of, at_most};
 use crate::dollyplus::onward::{Mode, Onward};
@@ -27,8 +29,10 @@ use crate::dollyplus::report::{Event, Reporter};
 use crate::dollyplus::source::{Reading, Stop};
 use crate::dollyplus::{PlusError, Timing};
 
-/// How often the main thread looks around.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the main thread looks around when nobody wakes it.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often whoever waits for connections looks around.
+const GLANCE: Duration = Duration::from_secs(60);
 
 /// How a round ended.
 #[derive(Debug, Default)]
@@ -97,6 +101,7 @@ pub(super) fn run(
         moved: (0, Instant::now()),
     };
     let threads = threads(server, closed, (&members, &bank, &over), verdict);
+    let threads = threads.map_err(|error| PlusError::Here(error.to_string()))?;
     let ended = flight.fly(threads, report);
     let (read, reading) = ended.map_err(PlusError::Here)?;
     let (digest, packed) = read.unzip();
@@ -118,10 +123,11 @@ fn threads<'a>(
     closed: Closed,
     (members, bank, over): (&'a [String], &'a Bank, &'a AtomicBool),
     verdict: Sender<Verdicts>,
-) -> Threads<'a> {
+) -> std::io::Result<Threads<'a>> {
     let (mode, timing) = (closed.mode, server.options.timing);
     let watched = mode == Mode::Own;
-    Threads {
+    let (closing, open) = Closing::new()?;
+    Ok(Threads {
         watch: watched.then(|| watch(server, (members, bank, over), closed.first)),
         onward: Onward {
             ring: closed.ring,
@@ -148,10 +154,13 @@ fn threads<'a>(
             timing,
             members,
             over,
+            closing,
+            crew: Crew::of_this_thread(),
         },
+        open,
         back: closed.back,
         verdict,
-    }
+    })
 }
 
 /// Looks at the members; whoever wants the rest only holds nobody up.
@@ -179,6 +188,8 @@ struct Threads<'a> {
     onward: Onward<'a>,
     reading: Reading<'a>,
     returns: Returns<'a>,
+    /// Dropped, it ends `returns`.
+    open: PipeWriter,
     /// From the last client, as the ring was built.
     back: Option<Link>,
     verdict: Sender<Verdicts>,
@@ -221,19 +232,19 @@ impl<'a> Flight<'a> {
             onward,
             reading,
             returns,
+            open,
             back,
             verdict,
             watch,
         } = threads;
         let (bank, over) = (self.bank, self.over);
+        let crew = Crew::of_this_thread();
         let ended = thread::scope(|scope| {
             scope.spawn(move || returns.run(back, &verdict));
-            if let Some(watch) = watch {
-                scope.spawn(move || watch.run());
-            }
-            let sender = scope.spawn(|| onward.run());
+            let watch = watch.map(|watch| crew.spawn(scope, move || watch.run()));
+            let sender = crew.spawn(scope, || onward.run());
             let files = self.server.files;
-            let reader = scope.spawn(move || reading.run(files));
+            let reader = crew.spawn(scope, move || reading.run(files));
             self.watch(&reader, report);
             let digest = match reader.join() {
                 Ok(Ok(digest)) => Ok(Some(digest)),
@@ -251,9 +262,13 @@ impl<'a> Flight<'a> {
             bank.close();
             while !sender.is_finished() {
                 self.listen(report);
-                thread::sleep(LOOK);
+                crew::rest(LOOK);
             }
             over.store(true, Ordering::Release);
+            drop(open);
+            if let Some(watch) = watch {
+                watch.wake();
+            }
             if let Some(why) = bank.failure() {
                 return Err(why);
             }
@@ -295,9 +310,9 @@ impl<'a> Flight<'a> {
     }
 
     /// Until everything is read, or nobody is left to send it to.
-    fn watch<T>(&mut self, reader: &thread::ScopedJoinHandle<'_, T>, report: &mut dyn Reporter) {
+    fn watch<T>(&mut self, reader: &Worker<'_, T>, report: &mut dyn Reporter) {
         while !reader.is_finished() {
-            thread::sleep(LOOK);
+            crew::rest(LOOK);
             self.listen(report);
             self.look(report);
             if self.awaited() == 0 || self.is_stuck() {
@@ -361,7 +376,7 @@ impl<'a> Flight<'a> {
                     break;
                 }
             }
-            thread::sleep(LOOK);
+            crew::rest(LOOK);
         }
         if self.mode == Mode::Own {
             self.bank.put(Item::Bye, false);
@@ -411,6 +426,9 @@ struct Returns<'a> {
     timing: Timing,
     members: &'a [String],
     over: &'a AtomicBool,
+    closing: Closing,
+    /// Waits for verdicts.
+    crew: Crew,
 }
 
 impl Returns<'_> {
@@ -420,9 +438,11 @@ impl Returns<'_> {
             if let Some(link) = back {
                 scope.spawn(|| self.read(link, verdicts));
             }
-            while !self.over.load(Ordering::Acquire) {
-                if readable(&[self.listener.as_fd()], LOOK) != [true] {
-                    continue;
+            loop {
+                match readable(&[self.listener.as_fd(), self.closing.as_fd()], GLANCE)[..] {
+                    [_, true] => return,
+                    [true, _] => {}
+                    _ => continue,
                 }
                 let Ok((stream, from)) = self.listener.accept() else {
                     continue;
@@ -455,6 +475,7 @@ impl Returns<'_> {
                 && let Ok(said) = Verdicts::decode(&body)
             {
                 let _ = verdicts.send(said);
+                self.crew.wake();
             }
         }
     }

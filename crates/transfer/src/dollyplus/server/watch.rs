@@ -5,7 +5,6 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_contract::limits::DOLLY_CONTROL_PORT;
@@ -15,13 +14,12 @@ use rustix::net::sockopt;
 
 use super::counter::Counter;
 use crate::dollyplus::bank::Bank;
+use crate::dollyplus::crew;
 use crate::dollyplus::link::{Trouble, ask, connect, read_command};
 use crate::dollyplus::ping;
 use crate::dollyplus::report::{Event, Slow, SlowPart};
 use crate::zeros::zeros;
 
-/// How often it is looked whether all is over.
-const LOOK: Duration = Duration::from_millis(20);
 /// How often the clients are asked.
 const ASK: Duration = Duration::from_secs(2);
 /// For how long somebody must have held all others up.
@@ -53,8 +51,10 @@ impl Watch<'_> {
     pub(super) fn run(mut self) {
         let mut next = Instant::now() + ASK;
         while !self.is_over() {
-            thread::sleep(LOOK);
-            if Instant::now() < next {
+            let now = Instant::now();
+            if now < next {
+                // It is woken when all is over.
+                crew::rest(next.duration_since(now));
                 continue;
             }
             next = Instant::now() + ASK;
