@@ -6,3 +6,4 @@ pub mod net;
 pub mod program;
 pub mod ring;
 pub mod target;
+pub mod timing;

@@ -15,6 +15,8 @@ mod web;
 
 use std::process::ExitCode;
 
+pub(crate) use goldring_host_tests::timing::not_long;
+use goldring_host_tests::timing::{print_slowest, timed};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A trial that counts as ignored, and says why, when something is missing.
@@ -26,7 +28,7 @@ fn trial(
     if let Some(missing) = missing {
         eprintln!("ignored: {name}: {missing}");
     }
-    let run = move || story().map_err(|error| Failed::from(format!("{error:#}")));
+    let run = move || timed(name, story).map_err(|error| Failed::from(format!("{error:#}")));
     Trial::test(name, run).with_ignored_flag(missing.is_some())
 }
 
@@ -51,13 +53,6 @@ fn no_lab() -> Option<&'static str> {
     }
 }
 
-/// Why a story of many minutes is not run, if so: all stories together have an hour.
-fn not_long() -> Option<&'static str> {
-    std::env::var_os("GOLDRING_LONG")
-        .is_none()
-        .then_some("takes many minutes; GOLDRING_LONG=1 cargo xtask test --tier vm runs it")
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = images::trials();
@@ -72,5 +67,7 @@ fn main() -> ExitCode {
     trials.extend(cards::trials());
     trials.extend(clone::trials());
     trials.extend(losses::trials());
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print_slowest();
+    conclusion.exit_code()
 }

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use goldring_host_tests::timing::{not_long, print_slowest, timed};
 use goldring_host_tests::{net, program};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -101,14 +102,19 @@ fn main() {
         (ipv6::ODD, &reason),
         (ipv6::REAL, &no_routers),
     ];
+    let long = not_long();
+    if let Some(long) = long {
+        eprintln!("rows of `goldring dolly` in the fault table are ignored: {long}");
+    }
     let table = table::rows().map(|row| {
+        let ignored = reason.is_some() || (row.is_long() && long.is_some());
         let goldring = Arc::clone(&goldring);
         let work = move || {
-            row.run(&goldring)
+            timed(&row.to_string(), || row.run(&goldring))
                 .map_err(|error| Failed::from(format!("{error:#}")))
         };
         Trial::test(row.to_string(), work)
-            .with_ignored_flag(reason.is_some())
+            .with_ignored_flag(ignored)
             .with_kind(reason.as_deref().map_or("", |_| "lacks something"))
     });
     let trials = stories
@@ -116,12 +122,16 @@ fn main() {
         .flat_map(|(stories, reason)| stories.iter().map(move |story| (story, reason)))
         .map(|((name, story), reason)| {
             let (goldring, story) = (Arc::clone(&goldring), *story);
-            let work = move || story(&goldring).map_err(|error| Failed::from(format!("{error:#}")));
+            let work = move || {
+                timed(name, || story(&goldring)).map_err(|error| Failed::from(format!("{error:#}")))
+            };
             Trial::test(*name, work)
                 .with_ignored_flag(reason.is_some())
                 .with_kind(reason.as_deref().map_or("", |_| "lacks something"))
         })
         .chain(table)
         .collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print_slowest();
+    conclusion.exit();
 }

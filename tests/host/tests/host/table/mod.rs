@@ -121,6 +121,11 @@ impl fmt::Display for Row {
 }
 
 impl Row {
+    /// `goldring dolly` goes over to dolly+: most of what it does is seen there, too.
+    pub(crate) fn is_long(self) -> bool {
+        self.way == Way::Dolly && !["killed", "golden"].contains(&self.name)
+    }
+
     /// Runs all cells at the same time: mostly they wait.
     pub(crate) fn run(self, goldring: &Path) -> Result<()> {
         let seen: Vec<(&str, Result<Seen>)> = thread::scope(|scope| {
