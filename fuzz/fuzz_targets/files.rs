@@ -1,4 +1,4 @@
-//! What travels with the files of a clone: a tar and what stands behind it, and the list of
+//! What travels with the files of a clone: a tar and what stands behind the files, and the list of
 //! what is cloned, and what is made of a node's disks.
 #![no_main]
 
@@ -17,7 +17,9 @@ fuzz_target!(|data: &[u8]| {
             _ => break,
         }
     }
-    let _ = Trailer::parse(data);
+    for told in [Some(data), walk.trailer()].into_iter().flatten() {
+        let _ = Trailer::parse(told);
+    }
     let _ = Said::parse(data);
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(deployment) = Deployment::parse(text)

@@ -13,7 +13,7 @@ use rustix::fs::FsWord;
 use crate::made::from_member;
 use crate::tar::{self, Abilities, FilesError, Heard, doing};
 use crate::text::shown;
-use crate::trailer::{Contents, Sum, TRAILER_MAX, Trailer, TrailerError, difference};
+use crate::trailer::{Contents, Trailer, TrailerError, difference};
 use crate::walk::Walk;
 
 /// Bytes in one read.
@@ -100,8 +100,7 @@ fn stream(
         form,
         to: Some(stdin),
         walk: Walk::default(),
-        sum: Sum::default(),
-        behind: Vec::new(),
+        is_lost: false,
     };
     let forgive = |name: &[u8]| has_no_owners(target, name);
     let full = AtomicBool::new(false);
@@ -118,7 +117,7 @@ fn stream(
         made.make(target).map_err(doing)?;
     }
     Ok(Received {
-        contents: pump.contents(),
+        contents: pump.walk.contents(),
         sockets: trailer.made.len(),
     })
 }
@@ -153,11 +152,11 @@ fn agree(
     if pump.form == Form::Plain {
         return Ok(Trailer::default());
     }
-    let trailer = Trailer::parse(&pump.behind)?;
+    let trailer = Trailer::parse(pump.walk.trailer().ok_or(TrailerError::Absent)?)?;
     if !trailer.failed.is_empty() {
         return Err(FilesError::Golden(trailer.failed));
     }
-    match difference(&trailer.contents, &pump.contents()) {
+    match difference(&trailer.contents, &pump.walk.contents()) {
         Some(difference) => Err(FilesError::Differ(difference)),
         None => Ok(trailer),
     }
@@ -168,19 +167,11 @@ struct Pump {
     form: Form,
     to: Option<std::process::ChildStdin>,
     walk: Walk,
-    sum: Sum,
-    behind: Vec<u8>,
+    /// An old tar has written what the walk does not understand.
+    is_lost: bool,
 }
 
 impl Pump {
-    fn contents(&self) -> Contents {
-        Contents {
-            entries: self.walk.entries(),
-            bytes: self.walk.bytes(),
-            digest: self.sum.digest(),
-        }
-    }
-
     fn all(&mut self, mut input: impl Read, full: &AtomicBool) -> Result<(), FilesError> {
         let mut buffer = vec![0; PIECE];
         loop {
@@ -204,26 +195,27 @@ impl Pump {
     }
 
     fn piece(&mut self, piece: &[u8]) -> Result<(), FilesError> {
-        let own = match self.form {
+        // This tar leaves once it has seen the end, so it gets nothing from behind that.
+        let own = match self.walk.feed(piece) {
+            Ok(own) if !self.is_lost => own,
+            Err(error) if self.form == Form::Checked => return Err(error.into()),
             // Whatever an old tar wrote, this one will read it.
-            Form::Plain => {
-                let _ = self.walk.feed(piece);
+            _ => {
+                self.is_lost = true;
                 piece.len()
             }
-            Form::Checked if self.behind.is_empty() => self.walk.feed(piece)?,
-            Form::Checked => 0,
         };
-        self.sum.add(&piece[..own]);
-        if let Some(to) = &mut self.to
-            && to.write_all(&piece[..own]).is_err()
-        {
-            // It says why itself.
-            return Err(FilesError::Tar("tar has ended too early".to_owned()));
+        let Some(to) = &mut self.to else {
+            return Ok(());
+        };
+        if to.write_all(&piece[..own]).is_err() {
+            self.to = None;
+            // Where nobody but tar knows the end, its exit status tells whether that was it.
+            if !self.is_lost {
+                // It says why itself.
+                return Err(FilesError::Tar("tar has ended too early".to_owned()));
+            }
         }
-        if self.behind.len() + piece.len() - own > TRAILER_MAX {
-            return Err(TrailerError::Long.into());
-        }
-        self.behind.extend_from_slice(&piece[own..]);
         Ok(())
     }
 }

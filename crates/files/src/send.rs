@@ -1,4 +1,4 @@
-//! The golden node's end: a tar, and behind it what it held.
+//! The golden node's end: a tar, and before its end what it held.
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::thread;
 use crate::made::{Made, from_member};
 use crate::tar::{self, Abilities, FilesError, Heard, Source, doing};
 use crate::text::shown;
-use crate::trailer::{Contents, Sum, Trailer};
+use crate::trailer::{Contents, Trailer};
 use crate::walk::Walk;
 
 /// Bytes in one read.
@@ -28,7 +28,7 @@ pub struct Sending {
 pub struct Sent {
     /// The tar.
     pub contents: Contents,
-    /// Sockets behind it.
+    /// Sockets, which are told behind the files.
     pub sockets: usize,
     /// Files that changed or went while they were read.
     pub changed: u64,
@@ -79,8 +79,8 @@ fn stream<W: Write>(
         let pumped = pump(stdout, &mut out);
         (pumped, listener.join().unwrap_or_default())
     });
-    let (walk, sum) = match pumped {
-        Ok(pumped) => pumped,
+    let walk = match pumped {
+        Ok(walk) => walk,
         Err(error) => {
             tar::kill(child);
             return Err(error);
@@ -92,11 +92,7 @@ fn stream<W: Write>(
         return Err(FilesError::Tar(heard.sentence(ended)));
     }
     let mut trailer = Trailer {
-        contents: Contents {
-            entries: walk.entries(),
-            bytes: walk.bytes(),
-            digest: sum.digest(),
-        },
+        contents: walk.contents(),
         made: sockets(&source.top, &heard),
         failed: String::new(),
     };
@@ -118,26 +114,33 @@ fn stream<W: Write>(
     Ok((sent, out))
 }
 
-/// From tar to the other end.
-fn pump(
-    mut from: std::process::ChildStdout,
-    to: &mut impl Write,
-) -> Result<(Walk, Sum), FilesError> {
+/// From tar to the other end: all files, and not the end, which comes behind the trailer.
+fn pump(mut from: std::process::ChildStdout, to: &mut impl Write) -> Result<Walk, FilesError> {
     tar::widen(&from);
-    let (mut walk, mut sum) = (Walk::default(), Sum::default());
-    let mut buffer = vec![0; PIECE];
+    let mut walk = Walk::default();
+    let (mut buffer, mut kept, mut sent) = (vec![0; PIECE], 0, 0);
     loop {
-        let piece = match from.read(&mut buffer) {
-            Ok(0) => return Ok((walk, sum)),
-            Ok(length) => &buffer[..length],
+        let length = match from.read(&mut buffer[kept..]) {
+            Ok(0) => return Ok(walk),
+            Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(FilesError::Io("reading from tar".to_owned(), error)),
         };
         // Nothing but tar writes here, so all of it is tar's.
-        walk.feed(piece)?;
-        sum.add(piece);
-        to.write_all(piece)
+        walk.feed(&buffer[kept..kept + length])?;
+        let here = kept + length;
+        // A header counts when all of it is here.
+        let files = usize::try_from(walk.bytes() - sent)
+            .unwrap_or(here)
+            .min(here);
+        to.write_all(&buffer[..files])
             .map_err(|error| sending(error, walk.name()))?;
+        sent += files as u64;
+        kept = match walk.has_ended() {
+            true => 0,
+            false => here - files,
+        };
+        buffer.copy_within(files..files + kept, 0);
     }
 }
 

@@ -1,5 +1,7 @@
-//! What stands behind the end of a tar: what it held, told by the one who sent it. An old
-//! tar reads up to its own end and never sees it.
+//! What a tar held, told by the one who sent it, behind the files and before the end of the tar: in
+//! a global extended header, as a comment (POSIX.1-2008, pax, "pax Header Block"). Every tar reads
+//! over that. Behind the end it would be in the way: GNU tar leaves as soon as it has seen the end,
+//! since 1.21 without reading what is still in its pipe, and whoever writes there is killed.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -8,10 +10,13 @@ use twox_hash::XxHash3_128;
 
 use crate::made::Made;
 use crate::text::{Line, Pairs};
+use crate::walk::BLOCK;
 
+/// The name of the header, which no tar uses for anything.
+pub(crate) const MEMBER: &[u8] = b"goldring-files";
 /// Its first line.
 const FIRST: &str = "goldring-files 1";
-/// Its last line; what follows is filling.
+/// Its last line.
 const LAST: &str = "end";
 /// A list of sockets is never longer.
 pub const TRAILER_MAX: usize = 16 << 20;
@@ -21,7 +26,7 @@ pub const TRAILER_MAX: usize = 16 << 20;
 pub struct Contents {
     /// Files, folders, links and devices.
     pub entries: u64,
-    /// Bytes of tar, with the filling at its end.
+    /// Bytes of tar up to the trailer.
     pub bytes: u64,
     /// XXH3 of these bytes, 128 bits.
     pub digest: u128,
@@ -44,6 +49,11 @@ pub enum TrailerError {
     /// It is cut.
     #[error("the stream ends too early, the golden node or the network has gone")]
     Short,
+    /// There is none.
+    #[error(
+        "nothing behind the files says what they were; an old golden node? then use goldring files receive --plain"
+    )]
+    Absent,
     /// A line that is not understood.
     #[error("line {0} behind the files is not understood; is goldring on the golden node newer?")]
     Line(usize),
@@ -86,12 +96,37 @@ impl Trailer {
         Err(TrailerError::Short)
     }
 
-    /// The bytes that follow a tar, whole blocks.
+    /// The end of a tar: a header with this, and the empty blocks.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.to_string().into_bytes();
-        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        let record = comment(&self.to_string());
+        let mut bytes = vec![0; BLOCK];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0, MEMBER);
+        for number in [100, 108, 116] {
+            put(number, b"0000000");
+        }
+        put(124, format!("{:011o}", record.len()).as_bytes());
+        put(136, b"00000000000");
+        // The sum is made with blanks in its place.
+        put(148, b"        ");
+        put(156, b"g");
+        put(257, b"ustar\x0000");
+        let sum: u32 = bytes.iter().map(|&byte| u32::from(byte)).sum();
+        bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        bytes.extend_from_slice(record.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
         bytes
     }
+}
+
+/// A record, whose length counts its own digits, too.
+fn comment(text: &str) -> String {
+    let rest = format!(" comment={text}\n");
+    let mut length = rest.len();
+    while length != rest.len() + length.to_string().len() {
+        length = rest.len() + length.to_string().len();
+    }
+    format!("{length}{rest}")
 }
 
 fn contents(pairs: &Pairs<'_>) -> Option<Contents> {
@@ -168,6 +203,7 @@ pub fn difference(sent: &Contents, came: &Contents) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::walk::Walk;
 
     fn trailer() -> Trailer {
         Trailer {
@@ -183,10 +219,21 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_was_written() {
-        for trailer in [trailer(), Trailer::default()] {
-            let bytes = trailer.to_bytes();
-            assert_eq!(bytes.len() % 512, 0);
-            assert_eq!(Trailer::parse(&bytes), Ok(trailer));
+        for length in [0, 1, 800, 9_800, 99_800] {
+            // Lengths of records whose number has a digit more than that of their text.
+            for more in 0..200 {
+                let trailer = Trailer {
+                    failed: "x".repeat(length + more),
+                    ..trailer()
+                };
+                let bytes = trailer.to_bytes();
+                assert_eq!(bytes.len() % BLOCK, 0);
+                let mut walk = Walk::default();
+                assert_eq!(walk.feed(&bytes), Ok(bytes.len()));
+                assert!(walk.has_ended());
+                assert_eq!(walk.contents().bytes, 0);
+                assert_eq!(Trailer::parse(walk.trailer().unwrap()), Ok(trailer));
+            }
         }
     }
 

@@ -1,11 +1,14 @@
-//! A tar that passes by: how many files are in it, and where it ends. Needed because a
-//! [`crate::trailer`] stands behind it, and because an end that does not come is an error.
+//! A tar that passes by: how many files are in it, the sum of them, and where they end. Needed
+//! because a [`crate::trailer`] stands between them and the end of the tar, and because an end
+//! that does not come is an error.
 //!
 //! Formats: POSIX.1-2008 (pax, "ustar Interchange Format"), and the GNU extensions of the
 //! manual of tar, "Basic Tar Format".
 
+use crate::trailer::{Contents, MEMBER, Sum};
+
 /// A block of tar.
-const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 /// Headers with names and attributes are kept whole; more than this is no such thing. Linux
 /// gives at most 64 KiB of values for each of the names that fit into 64 KiB.
 const EXTENDED_MAX: u64 = 32 << 20;
@@ -36,7 +39,7 @@ enum State {
     Extended(u8, u64, Vec<u8>, u64),
     /// An old sparse file: more blocks of its map follow, then so many bytes.
     Map(Vec<u8>, u64),
-    /// Both empty blocks have come; what is zero still belongs to the tar.
+    /// Both empty blocks have come.
     Ended,
 }
 
@@ -44,8 +47,13 @@ enum State {
 #[derive(Debug)]
 pub struct Walk {
     state: State,
-    bytes: u64,
-    entries: u64,
+    /// All of the tar that has passed, and of that the files.
+    passed: u64,
+    contents: Contents,
+    sum: Sum,
+    /// The files are over.
+    behind: bool,
+    trailer: Option<Vec<u8>>,
     empty: bool,
     name: Vec<u8>,
     size: Option<u64>,
@@ -56,8 +64,11 @@ impl Default for Walk {
     fn default() -> Self {
         Self {
             state: State::Header(Vec::with_capacity(BLOCK)),
-            bytes: 0,
-            entries: 0,
+            passed: 0,
+            contents: Contents::default(),
+            sum: Sum::default(),
+            behind: false,
+            trailer: None,
             empty: false,
             name: Vec::new(),
             size: None,
@@ -67,14 +78,22 @@ impl Default for Walk {
 }
 
 impl Walk {
-    /// How many files, folders, links and devices have begun.
-    pub fn entries(&self) -> u64 {
-        self.entries
+    /// The files that have passed, up to what stands behind them.
+    pub fn contents(&self) -> Contents {
+        Contents {
+            digest: self.sum.digest(),
+            ..self.contents.clone()
+        }
     }
 
-    /// How many bytes of tar have passed.
+    /// How many bytes of them that is.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.contents.bytes
+    }
+
+    /// What was told behind the files, for [`crate::trailer::Trailer::parse`].
+    pub fn trailer(&self) -> Option<&[u8]> {
+        self.trailer.as_deref()
     }
 
     /// Whether the end of the tar has passed.
@@ -87,24 +106,19 @@ impl Walk {
         &self.name
     }
 
-    /// Takes the next bytes and says how many of them belong to the tar. Fewer than all: the
-    /// rest stands behind its end.
+    /// Takes the next bytes and says how many of them belong to the tar. Fewer than all: its
+    /// end is among them.
     ///
     /// # Errors
     /// It is no tar.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, WalkError> {
         let mut rest = bytes;
-        while !rest.is_empty() {
-            if self.has_ended() {
-                let zeros = rest.iter().take_while(|&&byte| byte == 0).count();
-                self.bytes += zeros as u64;
-                return Ok(bytes.len() - rest.len() + zeros);
-            }
+        while !rest.is_empty() && !self.has_ended() {
             let taken = self.step(rest)?;
-            self.bytes += taken as u64;
+            self.passed += taken as u64;
             rest = &rest[taken..];
         }
-        Ok(bytes.len())
+        Ok(bytes.len() - rest.len())
     }
 
     /// Takes what one state can use.
@@ -116,16 +130,20 @@ impl Walk {
                 if block.len() < BLOCK {
                     (taken, State::Header(block))
                 } else {
-                    (taken, self.header(&block)?)
+                    let state = self.header(&block)?;
+                    self.count(&block);
+                    (taken, state)
                 }
             }
             State::Data(left) => {
                 let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                self.count(&rest[..taken]);
                 (taken, after(left - taken as u64))
             }
             State::Extended(kind, missing, mut text, filling) => {
                 let whole = text.len() + usize::try_from(missing).unwrap_or(usize::MAX);
                 let taken = fill(&mut text, rest, whole);
+                self.count(&rest[..taken]);
                 if text.len() < whole {
                     let missing = (whole - text.len()) as u64;
                     (taken, State::Extended(kind, missing, text, filling))
@@ -136,6 +154,7 @@ impl Walk {
             }
             State::Map(mut block, data) => {
                 let taken = fill(&mut block, rest, BLOCK);
+                self.count(&rest[..taken]);
                 let state = match block.get(504) {
                     Some(1) if block.len() == BLOCK => State::Map(Vec::new(), data),
                     _ if block.len() == BLOCK => after(data),
@@ -149,20 +168,30 @@ impl Walk {
         Ok(taken)
     }
 
+    /// Counts bytes, if they are files'. Those of a header count when all of it is here.
+    fn count(&mut self, bytes: &[u8]) {
+        if !self.behind {
+            self.contents.bytes += bytes.len() as u64;
+            self.sum.add(bytes);
+        }
+    }
+
     /// Where the block begins that is being read.
     fn block(&self) -> u64 {
-        self.bytes - self.bytes % BLOCK as u64
+        self.passed - self.passed % BLOCK as u64
     }
 
     fn header(&mut self, block: &[u8]) -> Result<State, WalkError> {
         let start = self.block();
         if block.iter().all(|&byte| byte == 0) {
+            self.behind = true;
             return Ok(match std::mem::replace(&mut self.empty, true) {
                 true => State::Ended,
                 false => after(0),
             });
         }
-        if self.empty || !checksum_holds(block) {
+        // Behind the trailer or one empty block nothing but the end may come.
+        if self.behind || !checksum_holds(block) {
             return Err(WalkError::NoHeader(start));
         }
         let mut size = number(&block[124..136]).ok_or(WalkError::Size(start))?;
@@ -171,13 +200,14 @@ impl Walk {
             if size > EXTENDED_MAX {
                 return Err(WalkError::Extended(start, size));
             }
+            self.behind = kind == b'g' && short_name(block) == MEMBER;
             let filling = padded(size) - size;
             return Ok(match size {
                 0 => after(0),
                 _ => State::Extended(kind, size, Vec::new(), filling),
             });
         }
-        self.entries += 1;
+        self.contents.entries += 1;
         self.name = match self.long_name.take() {
             Some(name) => name,
             None => short_name(block),
@@ -221,6 +251,11 @@ impl Walk {
                         _ => {}
                     }
                 }
+            }
+            b'g' if self.behind => {
+                let mut records = records(&text);
+                let told = records.find(|(key, _)| *key == b"comment");
+                self.trailer = told.map(|(_, value)| value.to_vec());
             }
             _ => {}
         }
@@ -312,6 +347,7 @@ fn records(mut text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trailer::Trailer;
 
     /// A header as GNU tar writes it.
     fn header(name: &str, kind: u8, size: u64) -> Vec<u8> {
@@ -342,7 +378,7 @@ mod tests {
     }
 
     /// The result is the same however the bytes are cut.
-    fn walked(stream: &[u8]) -> Result<(u64, u64, String, bool), WalkError> {
+    fn walked(stream: &[u8]) -> Result<(Contents, String, bool), WalkError> {
         let mut answers = [1, 7, 512, 100_000].map(|step| {
             let mut walk = Walk::default();
             for piece in stream.chunks(step) {
@@ -351,7 +387,7 @@ mod tests {
                 }
             }
             let name = String::from_utf8_lossy(walk.name()).into_owned();
-            Ok((walk.entries(), walk.bytes(), name, walk.has_ended()))
+            Ok((walk.contents(), name, walk.has_ended()))
         });
         for answer in &answers[1..] {
             assert_eq!(*answer, answers[0]);
@@ -368,17 +404,24 @@ mod tests {
         tar.extend(header("./b", b'1', 600));
         tar.extend(pax("17 path=./long/x\n"));
         tar.extend(header("short", b'0', 0));
+        let files = tar.len() as u64;
         let whole = [tar.clone(), end(), vec![0; 1024], b"behind".to_vec()].concat();
-        let length = (whole.len() - 6) as u64;
+        let (contents, name, ended) = walked(&whole).unwrap();
+        assert_eq!((contents.entries, contents.bytes), (4, files));
+        assert_eq!((name.as_str(), ended), ("./long/x", true));
+        let mut sum = Sum::default();
+        sum.add(&tar);
+        assert_eq!(contents.digest, sum.digest());
+        let trailer = Trailer::default().to_bytes();
         assert_eq!(
-            walked(&whole).unwrap(),
-            (4, length, "./long/x".to_owned(), true)
+            walked(&[tar.clone(), trailer].concat()),
+            Ok((contents, name, true))
         );
-        let (entries, _, _, ended) = walked(&tar).unwrap();
-        assert_eq!((entries, ended), (4, false));
+        let (contents, _, ended) = walked(&tar).unwrap();
+        assert_eq!((contents.entries, contents.bytes, ended), (4, files, false));
         // The name of one file is not that of the next.
         tar.extend(header("next", b'0', 0));
-        assert_eq!(walked(&tar).unwrap().2, "next");
+        assert_eq!(walked(&tar).unwrap().1, "next");
     }
 
     #[test]
@@ -387,13 +430,13 @@ mod tests {
         tar.extend(header("a", b'0', 0));
         tar.extend(vec![7; 512]);
         tar.extend(end());
-        assert_eq!(walked(&tar).unwrap().0, 1);
+        assert_eq!(walked(&tar).unwrap().0.entries, 1);
         let mut large = header("big", b'0', 0);
         large[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0]);
         let mut tar = seal(large);
         tar.extend(vec![7; 512]);
         tar.extend(end());
-        assert!(walked(&tar).unwrap().3);
+        assert!(walked(&tar).unwrap().2);
         let mut sparse = header("old", b'S', 512);
         sparse[482] = 1;
         let mut tar = seal(sparse);
@@ -403,13 +446,13 @@ mod tests {
         tar.extend(vec![0; BLOCK]);
         tar.extend(vec![7; 512]);
         tar.extend(end());
-        assert_eq!(walked(&tar).unwrap().0, 1);
+        assert_eq!(walked(&tar).unwrap().0.entries, 1);
         let long = "x".repeat(300);
         let mut tar = header("././@LongLink", b'L', 301);
         tar.extend(long.as_bytes());
         tar.resize(2 * BLOCK, 0);
         tar.extend(header("cut", b'0', 0));
-        assert_eq!(walked(&tar).unwrap().2, long);
+        assert_eq!(walked(&tar).unwrap().1, long);
     }
 
     #[test]
@@ -419,6 +462,12 @@ mod tests {
         assert_eq!(walked(&after), Err(WalkError::NoHeader(512)));
         let lone = [vec![0; 512], header("a", b'0', 0)].concat();
         assert_eq!(walked(&lone), Err(WalkError::NoHeader(512)));
+        let more = [
+            Trailer::default().to_bytes()[..1024].to_vec(),
+            header("a", b'0', 0),
+        ]
+        .concat();
+        assert_eq!(walked(&more), Err(WalkError::NoHeader(1024)));
         let huge = header("a", b'x', EXTENDED_MAX + 1);
         assert!(matches!(walked(&huge), Err(WalkError::Extended(0, _))));
         let mut wrong = header("a", b'0', 0);
@@ -430,7 +479,7 @@ mod tests {
         let mut odd = header("a", b'0', 0);
         odd[148..156].fill(0xef);
         assert_eq!(walked(&odd), Err(WalkError::NoHeader(0)));
-        assert_eq!(walked(&[]).unwrap().0, 0);
+        assert_eq!(walked(&[]).unwrap().0.entries, 0);
     }
 
     proptest::proptest! {

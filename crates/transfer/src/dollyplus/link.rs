@@ -312,11 +312,20 @@ impl Link {
                     done += n;
                     since = Instant::now();
                 }
-                Err(error) if is_pause(&error) => patience(since.elapsed())?,
+                Err(error) if is_pause(&error) => self.pauses(since, &mut *patience)?,
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// The peer has taken nothing for a moment. One that has ended the connection never will, and when
+    /// its window was full nothing else tells: its kernel answers to data only.
+    fn pauses(&self, since: Instant, patience: Patience<'_>) -> Result<(), Trouble> {
+        if !self.is_open() {
+            return Err(Trouble::End);
+        }
+        patience(since.elapsed())
     }
 }
 
@@ -345,7 +354,7 @@ impl Link {
                     read.map_err(Trouble::Reading)?;
                     return self.send(&bytes, &[], patience);
                 }
-                Err(Errno::AGAIN | Errno::INTR) => patience(since.elapsed())?,
+                Err(Errno::AGAIN | Errno::INTR) => self.pauses(since, &mut *patience)?,
                 Err(error) => {
                     return Err(match blame(error.into()) {
                         RangeError::File(error) => Trouble::Reading(error),
@@ -363,7 +372,7 @@ impl Link {
         while done < bytes.len() {
             match rustix::net::send(&self.stream, &bytes[done..], SendFlags::MORE) {
                 Ok(n) => done += n,
-                Err(Errno::AGAIN | Errno::INTR) => patience(since.elapsed())?,
+                Err(Errno::AGAIN | Errno::INTR) => self.pauses(since, &mut *patience)?,
                 Err(error) => return Err(io::Error::from(error).into()),
             }
         }
@@ -464,4 +473,32 @@ pub(super) fn read_command(stream: &mut TcpStream) -> Result<Command, Trouble> {
     let mut operand = vec![0; usize::from(bytes)];
     stream.read_exact(&mut operand).map_err(pause)?;
     Ok(Command::decode(number, &operand)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its window is full, so that its kernel is sent nothing that it could refuse.
+    #[test]
+    fn a_peer_that_has_left_is_not_waited_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        let mut link = Link::new(stream, Duration::from_secs(60)).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let mut patience = at_most(Duration::from_secs(10), "left");
+        let sent = link.send(&[], &vec![0; 64 << 20], &mut patience);
+        assert!(matches!(sent, Err(Trouble::End)), "{sent:?}");
+        let sent = link.send_more(&[1], &mut patience);
+        assert!(matches!(sent, Err(Trouble::End)), "{sent:?}");
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[1]).unwrap();
+        let range = Range {
+            file: file.into(),
+            offset: 0,
+        };
+        let sent = link.send_range(&[], &range, 1, &mut patience);
+        assert!(matches!(sent, Err(Trouble::End)), "{sent:?}");
+    }
 }

@@ -137,12 +137,12 @@ pub struct Judge {
     excused: bool,
 }
 
-/// A part that has held the ring up since then, when so many bytes had been sent.
+/// A part that has held the ring up since then, when everybody had so many bytes.
 #[derive(Debug)]
 struct Suspect {
     part: Part,
     since: Instant,
-    sent: u64,
+    reached: u64,
 }
 
 impl Judge {
@@ -159,14 +159,14 @@ impl Judge {
         }
     }
 
-    /// Looks at the chain: the golden node first, then its clients in order. The golden
-    /// node has sent `sent` bytes; `left` are still to come, when that is known. Gives the
-    /// part that has held the ring up for long enough to do something about it.
+    /// Looks at the chain: the golden node first, then its clients in order. All clients
+    /// have `reached` so many bytes; `left` are still to come for the last of them, when that is
+    /// known. Gives the part that has held the ring up for long enough to do something about it.
     pub fn look(
         &mut self,
         now: Instant,
         chain: &[(String, Pace)],
-        (sent, left): (u64, Option<u64>),
+        (reached, left): (u64, Option<u64>),
     ) -> Option<Holdup> {
         let waits = self.waits(chain);
         let found = waits.and_then(|waits| self.holding(&parts(chain, &waits)));
@@ -179,11 +179,11 @@ impl Judge {
             _ => Suspect {
                 part,
                 since: now,
-                sent,
+                reached,
             },
         };
         let time = now.duration_since(suspect.since);
-        let rate = sent.saturating_sub(suspect.sent) as f64 / time.as_secs_f64().max(0.001);
+        let rate = reached.saturating_sub(suspect.reached) as f64 / time.as_secs_f64().max(0.001);
         let part = suspect.part.clone();
         self.suspect = Some(suspect);
         let soon = left.is_some_and(|left| left as f64 <= rate * SOON.as_secs_f64());

@@ -38,6 +38,8 @@ pub(crate) struct Story {
     pub(crate) opening: Opening,
     /// This client dies after so many bytes.
     pub(crate) dies: Option<(usize, u64)>,
+    /// This client's disk fails when it syncs at the end.
+    pub(crate) ill: Option<usize>,
     pub(crate) seed: u64,
 }
 
@@ -81,10 +83,13 @@ pub(crate) struct Ring {
     edges: Vec<Edge>,
     clients: Vec<Client>,
     golden: Golden,
-    input: Vec<u8>,
+    pub(crate) input: Vec<u8>,
     fed: usize,
     started: bool,
-    stored: Vec<bool>,
+    /// Has everything, and passed it on.
+    complete: Vec<bool>,
+    /// Is writing the last of it to its disk.
+    syncing: Vec<bool>,
     pub(crate) disks: Vec<Vec<u8>>,
     pub(crate) failures: Vec<Option<Failure>>,
     pub(crate) golden_failure: Option<Failure>,
@@ -97,6 +102,7 @@ enum Move {
     Up(usize),
     Down(usize),
     Data(usize),
+    Synced(usize),
     Feed,
 }
 
@@ -141,7 +147,8 @@ impl Ring {
         Self {
             input: (0..story.size).map(|i| (i * 7 + i / 251) as u8).collect(),
             random: story.seed | 1,
-            stored: vec![false; n],
+            complete: vec![false; n],
+            syncing: vec![false; n],
             disks: vec![Vec::new(); n],
             failures: vec![None; n],
             clients: story
@@ -216,6 +223,9 @@ impl Ring {
             if self.child_reads(i) && (!edge.data.is_empty() || self.blocked_at_end(i)) {
                 moves.push(Move::Data(i));
             }
+            if self.syncing[i] {
+                moves.push(Move::Synced(i));
+            }
         }
         if self.started && self.fed < self.input.len() && self.golden_failure.is_none() {
             moves.push(Move::Feed);
@@ -231,7 +241,8 @@ impl Ring {
         match self.parent_of(i) {
             None => self.golden_failure.is_none(),
             Some(p) => match &self.clients[p] {
-                Client::Ours(..) => true,
+                // It goes when it has reported.
+                Client::Ours(machine, _) => !machine.is_done(),
                 // After its loop it waits for counts; inside, not while a read blocks.
                 Client::Classic(c) => c.joined && c.block.is_none(),
                 Client::Reading(_) | Client::Dead => false,
@@ -241,7 +252,8 @@ impl Ring {
 
     fn child_listens(&self, i: usize) -> bool {
         match &self.clients[i] {
-            Client::Reading(_) | Client::Ours(..) => true,
+            Client::Reading(_) => true,
+            Client::Ours(machine, _) => !machine.is_done(),
             Client::Classic(c) => c.block.is_none() && c.total.is_none(),
             Client::Dead => false,
         }
@@ -296,6 +308,7 @@ impl Ring {
                 self.client_hears_parent(i, &bytes);
             }
             Move::Data(i) => self.client_reads(i),
+            Move::Synced(i) => self.node_synced(i),
             Move::Feed => self.feed(),
         }
     }
@@ -469,6 +482,7 @@ impl Ring {
 
     fn die(&mut self, i: usize) {
         self.clients[i] = Client::Dead;
+        self.syncing[i] = false;
         self.edges[i].child_gone = true;
         self.drop_children(Some(i));
     }

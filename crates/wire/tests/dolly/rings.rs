@@ -20,6 +20,7 @@ fn story(n: usize, size: usize) -> Story {
         pipe: false,
         opening: Opening::default(),
         dies: None,
+        ill: None,
         seed: 1,
     }
 }
@@ -111,6 +112,44 @@ fn whoever_dies_is_named_by_its_neighbours_and_nobody_waits() {
             );
         }
     }
+}
+
+/// A disk fails at its last sync, when everybody may have everything. Whoever is before it, or has not
+/// reported, is told. Nothing follows a report in the old protocol: its sender is content, and
+/// so is everybody behind it.
+#[test]
+fn whoever_has_reported_is_content_and_all_others_hear_of_a_disk_that_fails() {
+    let mut content = [0; 5];
+    for (ill, seed) in (0..5).flat_map(|i| (1..60).map(move |s| (i, s * 7919))) {
+        let story = Story {
+            ill: Some(ill),
+            seed,
+            ..story(5, 20_000)
+        };
+        let mut ring = Ring::new(story);
+        ring.run();
+        let name = format!("n{} says: ", ill + 1);
+        assert!(!ring.golden_done);
+        assert_eq!(ring.elapsed(), Duration::ZERO, "no clock was needed");
+        let said = |failure: &Option<Failure>| failure.as_ref().map(Failure::to_string);
+        let golden = said(&ring.golden_failure).unwrap();
+        assert!(golden.contains(&name), "golden: {golden}");
+        assert!(matches!(ring.failures[ill], Some(Failure::Here(_))));
+        for (i, failure) in ring.failures.iter().enumerate() {
+            match said(failure) {
+                _ if i == ill => {}
+                Some(said) => assert!(said.contains(&name), "n{} of {name}{said}", i + 1),
+                None => {
+                    assert!(i > ill, "n{} has reported, and n{} has not", i + 1, ill + 1);
+                    assert_eq!(ring.disks[i], ring.input);
+                    assert!(ring.failures[i..].iter().all(Option::is_none));
+                    content[i] += 1;
+                }
+            }
+        }
+    }
+    // Both happen to a node at the end.
+    assert!((1..4 * 59).contains(&content[4]), "{content:?}");
 }
 
 #[test]

@@ -34,8 +34,8 @@ fn look(judge: &mut Judge, computers: &[Shares], left: Option<u64>) -> Option<(u
     let start = Instant::now();
     (0..=30).step_by(2).find_map(|second| {
         let now = start + Duration::from_secs(second.into());
-        let sent = u64::from(second) * RATE;
-        let found = judge.look(now, &chain(computers, second), (sent, left));
+        let reached = u64::from(second) * RATE;
+        let found = judge.look(now, &chain(computers, second), (reached, left));
         found.map(|found| (second, found))
     })
 }

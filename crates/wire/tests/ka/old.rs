@@ -7,6 +7,17 @@ use goldring_wire::ka::reader::{OfServer, ServerSaid};
 use goldring_wire::ka::server::DataId;
 use goldring_wire::ka::{OLD_CHILDREN, OLD_HISTORY, REPORT_EVERY};
 
+/// What it dies of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// It shall serve this computer, which is not connected.
+    NotHere(Ipv4Addr),
+    /// The parent that it was told does not listen.
+    Refused(Ipv4Addr),
+    /// Anything else.
+    Other(String),
+}
+
 /// What it wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wants {
@@ -17,7 +28,7 @@ pub(crate) enum Wants {
     Drop(DataId),
     EndOfData,
     Leave,
-    Die(String),
+    Die(Death),
 }
 
 #[derive(Debug)]
@@ -60,8 +71,8 @@ impl Old {
         self.wants.push(Wants::Say(message.emit(self.layout)));
     }
 
-    fn die(&mut self, why: impl Into<String>) {
-        self.wants.push(Wants::Die(why.into()));
+    pub(crate) fn die(&mut self, why: impl Into<String>) {
+        self.wants.push(Wants::Die(Death::Other(why.into())));
     }
 
     pub(crate) fn received(&mut self, mut bytes: &[u8]) {
@@ -105,7 +116,7 @@ impl Old {
 
     fn authorise(&mut self, child: Ipv4Addr, offset: u64) {
         let Some(place) = self.children.iter().position(|c| c.1 == child) else {
-            return self.die(format!("{child} is to be served and is not here"));
+            return self.wants.push(Wants::Die(Death::NotHere(child)));
         };
         if offset > self.came || offset + OLD_HISTORY < self.came {
             let came = self.came;
@@ -127,7 +138,10 @@ impl Old {
     }
 
     pub(crate) fn refused(&mut self) {
-        self.die("its parent refused the connection");
+        match self.dad {
+            Some(dad) => self.wants.push(Wants::Die(Death::Refused(dad))),
+            None => self.die("a parent that nobody has named refused"),
+        }
     }
 
     pub(crate) fn called(&mut self, data: DataId, from: Ipv4Addr) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use goldring_wire::ka::server::{Event, Late, Lead, Outcome, Setup};
 use proptest::prelude::*;
 
+use crate::old::Death;
 use crate::world::{KEPT, State, World};
 
 fn setup(nodes: usize, arity: usize) -> Setup {
@@ -38,13 +39,7 @@ fn check(world: &mut World, hurt: &[usize]) {
     assert!(outcome.is_some(), "it does not end:\n{}", say(world));
     for (i, peer) in world.peers.iter().enumerate() {
         let report = reports.iter().find(|r| r.address == peer.address);
-        // An old parent dies of a child that went while the server's word about it was on its
-        // way, and an old child of a parent that did; nobody but the old program could mend that.
-        let race = |why: &String| {
-            why.ends_with("is to be served and is not here")
-                || why == "its parent refused the connection"
-        };
-        if hurt.contains(&i) || (!hurt.is_empty() && peer.died_of.as_ref().is_some_and(race)) {
+        if hurt.contains(&i) || died_of_somebody(world, hurt, i) {
             continue;
         }
         assert_eq!(
@@ -64,6 +59,20 @@ fn check(world: &mut World, hurt: &[usize]) {
     {
         assert!(matches!(outcome, Some(Outcome::Sent(_))), "{outcome:?}");
     }
+}
+
+/// An old node that was told to connect to somebody, or to serve somebody, who went while that
+/// word was on its way; and so on, for whoever was told to connect to such a node. Nobody but
+/// the old program could mend that.
+fn died_of_somebody(world: &World, hurt: &[usize], who: usize) -> bool {
+    let Some(Death::Refused(named) | Death::NotHere(named)) = world.peers[who].died_of else {
+        return false;
+    };
+    let named = world.peers.iter().position(|peer| peer.address == named);
+    named.is_some_and(|named| {
+        let killed = hurt.contains(&named) && world.peers[named].state == State::Dead;
+        killed || died_of_somebody(world, hurt, named)
+    })
 }
 
 fn run(nodes: usize, arity: usize, old: impl Fn(usize) -> bool, total: u64) {

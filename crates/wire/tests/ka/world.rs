@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use goldring_wire::ka::OLD_HISTORY;
 use goldring_wire::ka::client::{self, Client};
-use goldring_wire::ka::message::Layout;
+use goldring_wire::ka::message::{Layout, ToClient};
 use goldring_wire::ka::own::Stream;
+use goldring_wire::ka::reader::{OfServer, ServerSaid};
 use goldring_wire::ka::server::{self, Action, ConnId, DataId, Outcome, Server};
 
-use crate::old::{Old, Wants};
+use crate::old::{Death, Old, Wants};
 
 /// What the drivers of goldring keep, and how far they read ahead.
 pub(crate) const KEPT: u64 = 64 << 20;
@@ -47,7 +48,7 @@ pub(crate) struct Peer {
     link: Option<u64>,
     flowing_out: bool,
     done: bool,
-    pub(crate) died_of: Option<String>,
+    pub(crate) died_of: Option<Death>,
 }
 
 #[derive(Debug)]
@@ -91,6 +92,9 @@ pub(crate) struct World {
     pub(crate) total: u64,
     ended: bool,
     pub(crate) events: Vec<server::Event>,
+    /// What the server says to each of them, and of whom it has heard that he is gone.
+    words: Vec<OfServer>,
+    gone: Vec<bool>,
 }
 
 impl World {
@@ -112,6 +116,8 @@ impl World {
             total,
             ended: false,
             events: Vec::new(),
+            words: Vec::new(),
+            gone: vec![false; olds.len()],
         };
         for (i, old) in olds.iter().enumerate() {
             world.join(i, *old);
@@ -129,12 +135,16 @@ impl World {
     fn join(&mut self, index: usize, old: bool) {
         let [high, low] = u16::try_from(index + 10).unwrap().to_be_bytes();
         let wait = self.random(2) == 0;
+        let layout = match old {
+            true => Layout::ALL[self.random(2) as usize],
+            false => Layout::A32,
+        };
+        self.words.push(OfServer::new(layout));
         let mind = if old {
-            let layout = Layout::ALL[self.random(2) as usize];
             Mind::Old(Box::new(Old::new(layout, wait)))
         } else {
             let setup = client::Setup {
-                layout: Layout::A32,
+                layout,
                 name: String::new(),
                 wait,
                 keeps: KEPT - AHEAD,
@@ -249,7 +259,10 @@ impl World {
             What::Up(i, bytes) => {
                 self.server_at(at, server::Input::Received(ConnId(i as u64), &bytes));
             }
-            What::UpClosed(i) => self.server_at(at, server::Input::Closed(ConnId(i as u64))),
+            What::UpClosed(i) => {
+                self.gone[i] = true;
+                self.server_at(at, server::Input::Closed(ConnId(i as u64)));
+            }
             What::Called(id) => self.called(at, id),
             What::HungUp(None, id) => {
                 let served = self.links.remove(&id).is_some_and(|link| !link.ended);
@@ -273,7 +286,7 @@ impl World {
             }),
             What::DownClosed(i) => self.peer_at(i, |mind, _| match mind {
                 Mind::Ours(client) => client.handle(at, client::Input::Closed),
-                Mind::Old(old) => old.wants.push(Wants::Die("the server closed".into())),
+                Mind::Old(old) => old.die("the server closed"),
             }),
             What::Refused(i, id) if self.peers[i].link == Some(id) => {
                 self.peers[i].link = None;
@@ -341,6 +354,7 @@ impl World {
             match action {
                 Action::Send(conn, bytes) => {
                     let i = conn.0 as usize;
+                    self.leads_to_nobody_who_is_gone(i, &bytes);
                     self.post((1, i), What::Down(i, bytes));
                 }
                 Action::Close(conn) => {
@@ -360,6 +374,21 @@ impl World {
         }
         while let Some(event) = self.server.poll_event() {
             self.events.push(event);
+        }
+    }
+
+    /// An old node dies of somebody who is gone. The server cannot know of everybody in time, but
+    /// whom it knows to be gone it must not name.
+    fn leads_to_nobody_who_is_gone(&mut self, to: usize, mut bytes: &[u8]) {
+        while let Ok(Some(said)) = self.words[to].next(&mut bytes) {
+            let (ServerSaid::Plain(ToClient::Parent(named))
+            | ServerSaid::Plain(ToClient::AuthChild { child: named, .. })) = said
+            else {
+                continue;
+            };
+            let gone = self.peers.iter().zip(&self.gone);
+            let known = gone.filter(|(peer, gone)| peer.address == named && **gone);
+            assert_eq!(known.count(), 0, "it names {named}, which is gone, to {to}");
         }
     }
 
@@ -395,7 +424,7 @@ impl World {
         {
             let good = matches!(outcome, client::Outcome::Complete(..));
             if !good {
-                self.peers[index].died_of = Some(format!("{outcome:?}"));
+                self.peers[index].died_of = Some(Death::Other(format!("{outcome:?}")));
             }
             self.peers[index].state = State::Left(good);
             self.close_all(index);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use goldring_contract::limits::DOLLY_CONTROL_PORT;
 use goldring_wire::dollyplus::pace::{self, Holdup, Judge, Pace, Part};
 use goldring_wire::dollyplus::packet::Command;
+use goldring_wire::dollyplus::status::State;
 use rustix::net::sockopt;
 
 use super::counter::Counter;
@@ -60,8 +61,8 @@ impl Watch<'_> {
             next = Instant::now() + ASK;
             let chain = self.ask();
             let traffic = self.traffic();
-            if let Some(chain) = chain
-                && let Some(holdup) = self.look(&chain)
+            if let Some((chain, reached)) = chain
+                && let Some(holdup) = self.look(&chain, reached)
             {
                 self.mend(&chain, &holdup, traffic);
             }
@@ -72,11 +73,11 @@ impl Watch<'_> {
         self.over.load(Ordering::Acquire)
     }
 
-    /// How everybody's threads have spent their time; nothing when somebody of the chain
-    /// does not say so.
-    fn ask(&self) -> Option<Vec<(String, Pace)>> {
+    /// How everybody's threads have spent their time, and how many bytes have come in
+    /// everywhere; nothing when somebody of the chain does not say so.
+    fn ask(&self) -> Option<(Vec<(String, Pace)>, u64)> {
         let mut chain = vec![(self.server.to_owned(), self.bank.pace())];
-        let mut complete = true;
+        let (mut complete, mut reached) = (true, u64::MAX);
         for name in self.members {
             if self.is_over() {
                 return None;
@@ -88,12 +89,19 @@ impl Watch<'_> {
             if self.counter.lost(name).is_some() {
                 continue;
             }
-            match status.and_then(|status| status.pace) {
-                Some(pace) => chain.push((name.clone(), pace)),
+            match status.and_then(|status| Some((status.pace?, status.state))) {
+                Some((pace, state)) => {
+                    chain.push((name.clone(), pace));
+                    reached = reached.min(match state {
+                        State::Waiting => 0,
+                        State::Busy { received, .. } => received,
+                        State::Done => u64::MAX,
+                    });
+                }
                 None => complete = false,
             }
         }
-        complete.then_some(chain)
+        complete.then_some((chain, reached))
     }
 
     /// How many bytes in a second have gone over a link since this was last asked.
@@ -104,16 +112,18 @@ impl Watch<'_> {
         travelled.saturating_sub(before) as f64 / seconds
     }
 
-    /// Who has held the ring up for long enough, if anybody.
-    fn look(&mut self, chain: &[(String, Pace)]) -> Option<Holdup> {
+    /// Who has held the ring up for long enough, if anybody. What is on its way, in everybody's
+    /// bank and between them, passes the slow part as well, so what counts is what has
+    /// `reached` them all.
+    fn look(&mut self, chain: &[(String, Pace)], reached: u64) -> Option<Holdup> {
         let level = self.bank.level();
         let judge = self.judge.as_mut()?;
         if level.unsent == 0 {
             // It is the golden node that is waited for.
             return None;
         }
-        let left = self.total.map(|total| total.saturating_sub(level.sent));
-        judge.look(Instant::now(), chain, (level.sent, left))
+        let left = self.total.map(|total| total.saturating_sub(reached));
+        judge.look(Instant::now(), chain, (reached, left))
     }
 
     /// Takes whoever is at fault out of the chain.

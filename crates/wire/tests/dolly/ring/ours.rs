@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use goldring_wire::dolly::flow::Intake;
 use goldring_wire::dolly::node::{self, Link};
-use goldring_wire::dolly::server;
+use goldring_wire::dolly::{Failure, server};
 
 use super::{Client, Edge, Golden, Ring};
 
@@ -69,24 +69,17 @@ impl Ring {
 
     pub(super) fn node_input(&mut self, i: usize, input: node::Input<'_>) {
         let children = self.children(i);
-        let Client::Ours(machine, intake) = &mut self.clients[i] else {
+        let Client::Ours(machine, _) = &mut self.clients[i] else {
             return;
         };
         let result = machine.handle(self.now, input);
-        if let Err(failure) = &result {
-            machine.last_words(failure);
-        }
-        while let Some(t) = machine.poll_transmit() {
-            match t.to {
-                Link::Parent => self.edges[i].up.extend(t.bytes),
-                Link::Child(k) => self.edges[children[k]].down.extend(t.bytes),
-            }
-        }
         if let Err(failure) = result {
-            self.failures[i] = Some(failure);
-            self.die(i);
-            return;
+            return self.node_fails(i, failure);
         }
+        self.node_says(i);
+        let Client::Ours(machine, intake) = &mut self.clients[i] else {
+            return;
+        };
         let mut long = false;
         while let Some(event) = machine.poll_event() {
             match event {
@@ -102,6 +95,38 @@ impl Ring {
         }
         assert!(!long, "more data than the total");
         self.pass_on(i);
+    }
+
+    fn node_says(&mut self, i: usize) {
+        let children = self.children(i);
+        let Client::Ours(machine, _) = &mut self.clients[i] else {
+            return;
+        };
+        while let Some(t) = machine.poll_transmit() {
+            match t.to {
+                Link::Parent => self.edges[i].up.extend(t.bytes),
+                Link::Child(k) => self.edges[children[k]].down.extend(t.bytes),
+            }
+        }
+    }
+
+    fn node_fails(&mut self, i: usize, failure: Failure) {
+        if let Client::Ours(machine, _) = &mut self.clients[i] {
+            machine.last_words(&failure);
+        }
+        self.node_says(i);
+        self.failures[i] = Some(failure);
+        self.die(i);
+    }
+
+    /// The disk has everything, or not.
+    pub(super) fn node_synced(&mut self, i: usize) {
+        self.syncing[i] = false;
+        if self.story.ill == Some(i) {
+            return self.node_fails(i, Failure::Here("writing /o failed".to_owned()));
+        }
+        let bytes = self.disks[i].len() as u64;
+        self.node_input(i, node::Input::Stored(bytes));
     }
 
     pub(super) fn node_reads(&mut self, i: usize) {
@@ -142,15 +167,14 @@ impl Ring {
             self.edges[c].data.extend(&self.disks[i][start..start + n]);
         }
         intake.pass(n as u64);
-        let stored = intake.is_complete() && machine.has_started() && !machine.is_done();
-        let bytes = intake.received();
+        let complete = intake.is_complete() && machine.has_started() && !machine.is_done();
         if intake.is_complete() {
             for c in children {
                 self.edges[c].fin = true;
             }
         }
-        if stored && !std::mem::replace(&mut self.stored[i], true) {
-            self.node_input(i, node::Input::Stored(bytes));
+        if complete && !std::mem::replace(&mut self.complete[i], true) {
+            self.syncing[i] = true;
         }
     }
 }
