@@ -10,6 +10,7 @@ use goldring_contract::Root;
 use goldring_disk::desc::Desc;
 use goldring_disk::lsblk::disks_below;
 use goldring_disk::table::Geometry;
+use goldring_disk::target::decimal;
 use goldring_files::deployment::RawOrder;
 use goldring_files::manifest::Manifest;
 
@@ -88,6 +89,21 @@ pub(crate) fn look(
 }
 
 impl GoldenDisk {
+    /// For people: what it is, and its desc.
+    pub(crate) fn text(&self) -> String {
+        let size = |geometry: Geometry| {
+            let bytes = geometry.sectors * u64::from(geometry.sector_size);
+            format!(" ({})", decimal(bytes))
+        };
+        let desc = self.desc.as_ref().map(ToString::to_string);
+        format!(
+            "{}{}:\n{}",
+            self.device,
+            self.geometry.map(size).unwrap_or_default(),
+            desc.unwrap_or_default()
+        )
+    }
+
     /// One of which nothing is known.
     pub(super) fn unknown(device: String) -> Self {
         Self {

@@ -9,10 +9,10 @@ mod plan;
 mod sessions;
 mod tally;
 
-use golden::{Wanted, look};
-use options::{Course, Shape};
-use plan::{Plan, plan};
-use sessions::Streams;
+pub(crate) use golden::{Golden, GoldenDisk, Wanted, look};
+pub(crate) use options::{Course, Shape};
+pub(crate) use plan::{Plan, contents, plan};
+pub(crate) use sessions::{Streams, source};
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         described: &described,
     };
     let golden = look(&root, &mut Programs, &wanted)?;
-    let plan = plan(golden, &args.shape, args.course.delay.is_some())?;
+    let plan = plan(golden, &args.shape, &args.course)?;
     if args.dry_run {
         return Ok(io::stdout().write_all(plan.text().as_bytes())?);
     }

@@ -15,7 +15,7 @@ use goldring_files::text::shown;
 use super::BOOT_CODE;
 use super::adopt::adopt;
 use super::golden::{Golden, GoldenDisk};
-use super::options::Shape;
+use super::options::{Course, Shape};
 use crate::bootable;
 use crate::fault::{self, Usage};
 use crate::partition::{self, Disk};
@@ -44,11 +44,11 @@ pub(crate) struct Plan {
     pub(crate) deployment: Deployment,
 }
 
-/// What becomes of a golden node by a person's wishes. With `barrier` the nodes go one by one.
+/// What becomes of a golden node by a person's wishes.
 ///
 /// # Errors
 /// A wish that does not fit it.
-pub(crate) fn plan(mut golden: Golden, shape: &Shape, barrier: bool) -> anyhow::Result<Plan> {
+pub(crate) fn plan(mut golden: Golden, shape: &Shape, course: &Course) -> anyhow::Result<Plan> {
     if let Some(text) = &shape.loader {
         bootable::Wish::default().with_loader(text).map_err(Usage)?;
     }
@@ -73,7 +73,7 @@ pub(crate) fn plan(mut golden: Golden, shape: &Shape, barrier: bool) -> anyhow::
         raw: golden.raw,
         loader: shape.loader.clone().unwrap_or_default(),
         keep_identity: shape.keep_identity,
-        barrier,
+        barrier: course.delay.is_some(),
     };
     Ok(Plan {
         manifest: golden.manifest,

@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -16,6 +18,10 @@ use super::{
 };
 use crate::text::shown;
 use crate::trailer::Sum;
+
+/// How often a lock is tried, and the pause between.
+const GLANCES: u32 = 10;
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// What a folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +47,27 @@ pub fn kind(folder: &Path) -> Kind {
 /// Takes a file for oneself, or for all who only read. Where locks do not exist there are
 /// none.
 fn locked(file: &File, operation: FlockOperation, folder: &Path) -> Result<(), StoreError> {
-    match flock(file, operation) {
-        Err(Errno::WOULDBLOCK) => Err(StoreError::Busy(shown(folder))),
-        _ => Ok(()),
+    for _ in 0..GLANCES {
+        match flock(file, operation) {
+            // Whoever lists images holds it for a moment.
+            Err(Errno::WOULDBLOCK) => thread::sleep(GLANCE),
+            _ => return Ok(()),
+        }
     }
+    Err(StoreError::Busy(shown(folder)))
+}
+
+/// Whether somebody saves, sends or removes it just now, as far as locks tell.
+pub fn is_busy(folder: &Path) -> bool {
+    let marker = match kind(folder) {
+        Kind::Image => INDEX_FILE,
+        Kind::Partial => DRAFT_FILE,
+        Kind::Other => return false,
+    };
+    let file = File::open(folder.join(marker));
+    // Whoever only looks takes nothing from those who are at work.
+    let taken = |file| locked(&file, FlockOperation::NonBlockingLockShared, folder).is_err();
+    file.is_ok_and(taken)
 }
 
 /// An image that can be sent. Nobody removes it as long as this lives.
@@ -165,6 +188,7 @@ impl Draft {
                 return Err(at("writing", &path)(error));
             }
         };
+        // Somebody else has it only if two begin at the same moment; then it is theirs.
         locked(&lock, FlockOperation::NonBlockingLockExclusive, &folder)?;
         Ok(Self {
             folder,
@@ -238,8 +262,11 @@ impl Drop for Draft {
     }
 }
 
-/// The whole path of an image to be, where nothing is.
-fn place(target: &Path) -> Result<PathBuf, StoreError> {
+/// The whole path of an image to be, without links.
+///
+/// # Errors
+/// Something is there, or the folder around it is not.
+pub fn place(target: &Path) -> Result<PathBuf, StoreError> {
     let whole = std::path::absolute(target).map_err(at("looking for", target))?;
     let (Some(above), Some(name)) = (whole.parent(), whole.file_name()) else {
         return Err(StoreError::MountPoint(shown(target)));

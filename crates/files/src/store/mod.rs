@@ -15,7 +15,7 @@ mod index;
 mod join;
 
 pub use cut::{Cut, Cutter, Tell};
-pub use folder::{Draft, Image, Kind, kind, remove, size_on_disk};
+pub use folder::{Draft, Image, Kind, is_busy, kind, place, remove, size_on_disk};
 pub use index::{Index, IndexError, KeptDisk, KeptFile, Stamp, Stream};
 pub use join::{Damage, Packed, Wrong};
 

@@ -20,6 +20,7 @@ mod plus;
 mod plus_faults;
 mod plus_slow;
 mod rings;
+mod store;
 mod suse;
 mod table;
 mod targets;
@@ -91,6 +92,7 @@ fn main() {
         (ka::STORIES, &reason),
         (ka_faults::STORIES, &reason),
         (ka_deploy::STORIES, &no_tools),
+        (store::STORIES, &no_tools),
         (targets::STORIES, &reason),
         (desc::STORIES, &no_tools),
         (files::STORIES, &reason),
