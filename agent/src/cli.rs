@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{bootable, deploy, dolly, dollyplus, files, ka, node, partition, prepare};
+use crate::{bootable, deploy, dolly, dollyplus, files, ka, node, partition, prepare, store};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ pub(crate) enum Command {
     FdiskToDesc(partition::fdisk_to_desc::Args),
     /// The files of an installed system: list, send, receive, compare.
     Files(files::Args),
+    /// Keep this system as an image, and deploy it later without a golden node.
+    Store(store::Args),
     /// Make a cloned system bootable on this computer.
     Bootable(bootable::Args),
     /// What a node runs in stage 2; started by init.
@@ -188,6 +190,13 @@ mod tests {
             "goldring files send --zstd=3 --tree / -x /srv",
             "goldring files receive /mnt/disk --plain",
             "goldring files mount /mnt/disk --list x --device /dev/sda1=/dev/vda1",
+            "goldring store save /srv/images/lab -x /scratch -X sdb -D sda1 --description x",
+            "goldring store save lab --level 9 --piece 64 --dry-run",
+            "goldring store send lab -n 3 -p sda desc -m sda -M sdb f -r grub -d 20 --name a",
+            "goldring store send lab --unchecked --dry-run",
+            "goldring store list /srv/images --json",
+            "goldring store verify a b",
+            "goldring store rm a b --yes --dry-run",
             "goldring files compare a b --ignore /x --one-file-system",
         ] {
             let args = by_name(line.split(' ').map(OsString::from));
@@ -235,6 +244,14 @@ mod tests {
             "goldring files send --list x -x /srv",
             "goldring files receive",
             "goldring files compare a",
+            "goldring store",
+            "goldring store save",
+            "goldring store save lab --level 20",
+            "goldring store save lab --piece 0",
+            "goldring store send lab -x /srv",
+            "goldring store send",
+            "goldring store list",
+            "goldring store rm",
             "goldring bootable",
             "goldring bootable /mnt --rename sda",
         ] {

@@ -14,6 +14,7 @@ mod killpoint;
 mod node;
 mod partition;
 mod prepare;
+mod store;
 mod tools;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         cli::Command::FdiskToDesc(args) => partition::fdisk_to_desc::run(&args),
         cli::Command::Bootable(args) => bootable::run(&args),
         cli::Command::Files(args) => files::run(&args),
+        cli::Command::Store(args) => store::run(&args),
         cli::Command::Node(args) => node::run(&args),
     };
     match result {

@@ -5,7 +5,7 @@ use anyhow::{bail, ensure};
 use goldring_disk::desc::{Content, Desc, FileSystem, Partition};
 use goldring_disk::layout::layout;
 use goldring_disk::lsblk::split_partition;
-use goldring_disk::table::{Geometry, PartitionTable};
+use goldring_disk::table::Geometry;
 use goldring_files::manifest::Manifest;
 
 /// Large enough for any desc that is laid out for its numbers only.
@@ -30,7 +30,7 @@ pub(super) fn line_of(desc: &Desc, number: u32) -> anyhow::Result<Option<usize>>
     Ok(parts.iter().position(|part| part.number == number))
 }
 
-/// Completes `desc`, which is for the disk `name`, by what is `here` on it.
+/// Completes `desc`, which is for the disk `name`, by what is on the golden node's.
 ///
 /// # Errors
 /// It has no place for a file system that is to be cloned, or another kind of it than fstab
@@ -38,7 +38,6 @@ pub(super) fn line_of(desc: &Desc, number: u32) -> anyhow::Result<Option<usize>>
 pub(super) fn adopt(
     desc: &mut Desc,
     name: &str,
-    table: &PartitionTable,
     here: &Desc,
     manifest: &Manifest,
 ) -> anyhow::Result<()> {
@@ -48,8 +47,9 @@ pub(super) fn adopt(
         .iter()
         .map(|part| part.number)
         .collect();
+    let there = here.numbers();
     let known = |number: u32| {
-        let at = table.parts.iter().position(|part| part.number == number)?;
+        let at = there.iter().position(|other| *other == number)?;
         here.partitions.get(at)
     };
     let mut missing: Vec<(u32, FileSystem, String)> = wanted(name, manifest)
@@ -141,7 +141,6 @@ mod tests {
 
     fn adopted(text: &str) -> anyhow::Result<String> {
         let here = Desc::parse(HERE)?;
-        let table = layout(&here, Geometry::new(80 << 30, 512))?.table;
         let mut manifest = Manifest::default();
         for (device, place) in [
             ("/dev/sda1", "/"),
@@ -163,7 +162,7 @@ mod tests {
             ..Default::default()
         });
         let mut desc = Desc::parse(text)?;
-        adopt(&mut desc, "/dev/sda", &table, &here, &manifest)?;
+        adopt(&mut desc, "/dev/sda", &here, &manifest)?;
         Ok(desc.to_string())
     }
 

@@ -2,19 +2,25 @@
 //! partitioned for it: a session of ka after the other.
 
 mod adopt;
+mod golden;
+mod options;
 mod parcel;
 mod plan;
 mod sessions;
 mod tally;
 
+pub(crate) use golden::{Golden, GoldenDisk, Wanted, look};
+pub(crate) use options::{Course, Shape};
+pub(crate) use plan::{Plan, contents, plan};
+pub(crate) use sessions::{Streams, source};
+
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::bail;
 use goldring_contract::Root;
-use goldring_contract::limits::{KA_SILENCE, KA_WAIT};
 
+use self::sessions::Live;
 use crate::files::Selection;
 use crate::tools::run::Programs;
 
@@ -39,102 +45,59 @@ Exit status: 0 every node is complete and bootable, 1 it failed, 2 wrong options
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// So many nodes are waited for
-    #[arg(short = 'n', long = "nodes", value_name = "NUMBER", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..=4000))]
-    nodes: u32,
+    #[command(flatten)]
+    course: Course,
     #[command(flatten)]
     selection: Selection,
-    /// Partition DRIVE as the desc FILE says, not as it is here; repeat it for several
-    #[arg(short = 'p', long = "desc", num_args = 2, value_names = ["DRIVE", "FILE"])]
-    desc: Vec<String>,
-    /// Also write the boot code of DRIVE, as it is here; repeat it for several
-    #[arg(short = 'm', long = "boot", value_name = "DRIVE")]
-    boot: Vec<String>,
-    /// Also write the boot code of FILE to DRIVE; repeat it for several
-    #[arg(short = 'M', long = "boot-file", num_args = 2, value_names = ["DRIVE", "FILE"])]
-    boot_file: Vec<String>,
+    #[command(flatten)]
+    shape: Shape,
     /// Also send this partition as it is, such as one of Windows; repeat it for several
     #[arg(short = 'D', long = "raw", value_name = "PARTITION")]
     raw: Vec<String>,
-    /// The boot loader (lilo, grub, systemd-boot, extlinux), and options for mkinitrd; else
-    /// the one that is here
-    #[arg(short = 'r', long = "loader", value_name = "LOADER")]
-    loader: Option<String>,
-    /// Let the nodes go one by one at the end, so many tenths of a second apart
-    #[arg(short = 'd', long, value_name = "TENTHS")]
-    delay: Option<u32>,
-    /// What kaopt= of these nodes says
-    #[arg(short = 's', long, value_name = "NAME")]
-    name: Option<String>,
-    /// Clones keep machine-id, ssh host keys, leases and names of cards
-    #[arg(long)]
-    keep_identity: bool,
-    /// Send this folder as stage 2 first, if it is there
-    #[arg(long, value_name = "FOLDER", default_value = "/mnt/ka")]
-    data_path: PathBuf,
-    /// Nodes have their stage 2 already
-    #[arg(long)]
-    no_stage2: bool,
-    /// Wait for the nodes so long
-    #[arg(long, value_name = "SECONDS", default_value_t = KA_WAIT.as_secs(),
-          value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
-    /// When the time is over, go on with those who are there
-    #[arg(long)]
-    partial: bool,
     /// Compress the files by zstd
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1",
           require_equals = true, value_parser = clap::value_parser!(i32).range(1..=19))]
     zstd: Option<i32>,
-    /// Listen on this address only
-    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
-    bind: Ipv4Addr,
-    /// A node that has answered nothing for so long is dead
-    #[arg(long, value_name = "SECONDS", default_value_t = KA_SILENCE.as_secs(),
-          value_parser = clap::value_parser!(u64).range(5..))]
-    stall_timeout: u64,
     /// Show what would be done, and send nothing
     #[arg(long)]
     dry_run: bool,
-    /// Say everything that happens
-    #[arg(long)]
-    verbose: bool,
     /// Stands for / (for tests)
     #[arg(long, default_value = "/", hide = true)]
     root: PathBuf,
 }
 
-impl Args {
-    fn descs(&self) -> impl Iterator<Item = (&str, &str)> {
-        pairs(&self.desc)
-    }
-
-    fn boot_files(&self) -> impl Iterator<Item = (&str, &str)> {
-        pairs(&self.boot_file)
-    }
-}
-
-/// Options with two values each, as clap gives them: one after the other.
-fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
-    values
-        .chunks_exact(2)
-        .map(|pair| (pair[0].as_str(), pair[1].as_str()))
-}
-
 /// Clones this system.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = Root::at(&args.root);
-    let plan = plan::plan(&root, &mut Programs, args)?;
-    let mut out = io::stdout();
+    let described: Vec<String> = args.shape.descs().map(|(drive, _)| drive).collect();
+    let wanted = Wanted {
+        selection: &args.selection,
+        raw: &args.raw,
+        described: &described,
+    };
+    let golden = look(&root, &mut Programs, &wanted)?;
+    let plan = plan(golden, &args.shape, &args.course)?;
     if args.dry_run {
-        return Ok(out.write_all(plan.text(&root).as_bytes())?);
+        return Ok(io::stdout().write_all(plan.text().as_bytes())?);
     }
-    let tally = sessions::run(&root, &plan, args)?;
+    let live = Live {
+        root: &root,
+        plan: &plan,
+        level: args.zstd,
+    };
+    deploy(&plan, &args.course, &live)
+}
+
+/// Sends a plan and its streams to the nodes, and tells how each fared.
+///
+/// # Errors
+/// A node has no clone; which, and what to do.
+pub(crate) fn deploy(plan: &Plan, course: &Course, streams: &dyn Streams) -> anyhow::Result<()> {
+    let tally = sessions::run(plan, course, streams)?;
     // A reader that is gone must not hide how it ended.
-    let _ = out.write_all(tally.text().as_bytes());
+    let _ = io::stdout().write_all(tally.text().as_bytes());
     let mut lost: Vec<String> = tally.lost().into_iter().map(str::to_owned).collect();
-    let never = usize::try_from(args.nodes)?.saturating_sub(tally.len());
+    let never = usize::try_from(course.nodes)?.saturating_sub(tally.len());
     if never > 0 {
         lost.push(format!("{never} never came"));
     }

@@ -5,7 +5,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use goldring_files::deployment::{DEPLOYMENT_FILE, MANIFEST_FILE};
 
 use super::plan::Plan;
 
@@ -26,24 +25,15 @@ impl Parcel {
             .create(&folder)
             .with_context(|| format!("making {}", folder.display()))?;
         let parcel = Self(folder);
-        parcel.file(DEPLOYMENT_FILE, plan.deployment.to_string().as_bytes())?;
-        parcel.file(MANIFEST_FILE, plan.manifest.to_string().as_bytes())?;
-        for (drive, order) in plan.drives.iter().zip(&plan.deployment.disks) {
-            parcel.file(&order.desc, drive.desc.to_string().as_bytes())?;
-            if let Some(code) = &drive.boot {
-                parcel.file(&order.boot, code)?;
-            }
+        for (name, bytes) in plan.files() {
+            let path = parcel.0.join(name);
+            fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(parcel)
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.0
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
     }
 }
 

@@ -1,75 +1,89 @@
 //! What a deployment shall be: the golden node's files and disks, and what its person wishes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
-use goldring_contract::Root;
-use goldring_disk::desc::Desc;
-use goldring_disk::lsblk::disks_below;
+use anyhow::{Context, bail};
+use goldring_disk::desc::{Content, Desc};
+use goldring_disk::table::Geometry;
 use goldring_disk::target::decimal;
-use goldring_files::deployment::{Deployment, DiskOrder, RawOrder};
+use goldring_files::deployment::{DEPLOYMENT_FILE, Deployment, DiskOrder, MANIFEST_FILE, RawOrder};
 use goldring_files::manifest::Manifest;
 use goldring_files::text::shown;
 
+use super::BOOT_CODE;
 use super::adopt::adopt;
-use super::{Args, BOOT_CODE};
+use super::golden::{Golden, GoldenDisk};
+use super::options::{Course, Shape};
 use crate::bootable;
 use crate::fault::{self, Usage};
-use crate::files;
-use crate::partition::survey::survey;
 use crate::partition::{self, Disk};
-use crate::tools::run::Runner;
 
 /// A disk that is made again on each node.
 #[derive(Debug)]
-pub(super) struct Drive {
+pub(crate) struct Drive {
     /// The golden node's name for it.
-    pub(super) device: String,
+    pub(crate) device: String,
     /// What it is to be.
-    pub(super) desc: Desc,
+    pub(crate) desc: Desc,
     /// Boot code for its first sector.
-    pub(super) boot: Option<Vec<u8>>,
+    pub(crate) boot: Option<Vec<u8>>,
+    /// How large the golden node's is.
+    geometry: Option<Geometry>,
 }
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// The files.
-    pub(super) manifest: Manifest,
+    pub(crate) manifest: Manifest,
     /// The disks.
-    pub(super) drives: Vec<Drive>,
+    pub(crate) drives: Vec<Drive>,
     /// The rest.
-    pub(super) deployment: Deployment,
+    pub(crate) deployment: Deployment,
 }
 
-/// Looks at this computer.
+/// What becomes of a golden node by a person's wishes.
 ///
 /// # Errors
-/// It cannot be cloned by its files; a wish that does not fit it.
-pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow::Result<Plan> {
-    let manifest = files::manifest(root, runner, &args.selection)?;
-    let raw: Vec<String> = args.raw.iter().map(|name| device(name)).collect();
-    let orders = raw.iter().map(|name| raw_order(root, name));
-    let orders = orders.collect::<anyhow::Result<Vec<RawOrder>>>()?;
-    if let Some(text) = &args.loader {
+/// A wish that does not fit it.
+pub(crate) fn plan(mut golden: Golden, shape: &Shape, course: &Course) -> anyhow::Result<Plan> {
+    if let Some(text) = &shape.loader {
         bootable::Wish::default().with_loader(text).map_err(Usage)?;
     }
-    let mut drives = Vec::new();
-    for name in names(root, &manifest, &raw, args) {
-        // Through the disk the kernel may show what was there before a partition was written.
-        runner.run("blockdev", &["--flushbufs", &name])?;
-        let desc =
-            desc(root, &manifest, &name, args).with_context(|| format!("the layout of {name}"))?;
-        let desc = without_raw(desc, &name, &raw)?;
-        drives.push(Drive {
-            boot: boot_code(root, &name, args)?,
-            device: name,
-            desc,
-        });
+    for (name, _) in shape.descs() {
+        if !golden.disks.iter().any(|disk| disk.device == name) {
+            golden.disks.push(GoldenDisk::unknown(name));
+        }
     }
+    let drives = golden.disks.iter().map(|disk| {
+        let desc = desc(disk, &golden.manifest, shape)
+            .with_context(|| format!("the layout of {}", disk.device))?;
+        Ok(Drive {
+            desc: without_raw(desc, &disk.device, &golden.raw)?,
+            boot: boot_code(disk, shape)?,
+            device: disk.device.clone(),
+            geometry: disk.geometry,
+        })
+    });
+    let drives = drives.collect::<anyhow::Result<Vec<Drive>>>()?;
+    let deployment = Deployment {
+        disks: orders(&drives),
+        raw: golden.raw,
+        loader: shape.loader.clone().unwrap_or_default(),
+        keep_identity: shape.keep_identity,
+        barrier: course.delay.is_some(),
+    };
+    Ok(Plan {
+        manifest: golden.manifest,
+        drives,
+        deployment,
+    })
+}
+
+/// The disks as a node reads of them, with the names of files that travel.
+fn orders(drives: &[Drive]) -> Vec<DiskOrder> {
     let order = |(number, drive): (usize, &Drive)| DiskOrder {
         device: drive.device.clone(),
         desc: format!("desc.{number}"),
@@ -79,133 +93,85 @@ pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow:
             .map(|_| format!("MBR.{number}"))
             .unwrap_or_default(),
     };
-    let deployment = Deployment {
-        disks: drives.iter().enumerate().map(order).collect(),
-        raw: orders,
-        loader: args.loader.clone().unwrap_or_default(),
-        keep_identity: args.keep_identity,
-        barrier: args.delay.is_some(),
-    };
-    Ok(Plan {
-        manifest,
-        drives,
-        deployment,
-    })
+    drives.iter().enumerate().map(order).collect()
 }
 
-fn raw_order(root: &Root, name: &str) -> anyhow::Result<RawOrder> {
-    let context = || format!("-D {name}");
-    let path = root.join(name);
-    let meta = fs::metadata(&path).with_context(context)?;
-    ensure!(
-        meta.file_type().is_block_device(),
-        Usage(format!(
-            "-D {name} is no partition; name one such as /dev/sda3"
-        ))
-    );
-    let size = File::open(&path).and_then(goldring_sys::block::size);
-    Ok(RawOrder {
-        device: name.to_owned(),
-        size: size.with_context(context)?,
-    })
-}
-
-/// `sda` is `/dev/sda`.
-fn device(name: &str) -> String {
-    match name.starts_with('/') {
-        true => name.to_owned(),
-        false => format!("/dev/{name}"),
-    }
-}
-
-/// The disks of the installed system, and those that were named.
-fn names(root: &Root, manifest: &Manifest, raw: &[String], args: &Args) -> Vec<String> {
-    let of_files = manifest.file_systems.iter().flat_map(|one| &one.disks);
-    let of_swap = manifest.swaps.iter().flat_map(|one| &one.disks);
-    let of_raw = raw.iter().flat_map(|name| disks_below(root, name));
-    let wished = args.descs().map(|(drive, _)| device(drive));
-    let mut names: Vec<String> = Vec::new();
-    let all = of_files.chain(of_swap).cloned();
-    for name in all.chain(of_raw).chain(wished) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
-}
-
-fn desc(root: &Root, manifest: &Manifest, name: &str, args: &Args) -> anyhow::Result<Desc> {
-    let looked = Disk::open(root, Path::new(name), 512)
-        .and_then(|disk| Ok((disk.table(root)?, survey(root, &disk)?)));
-    let Some((_, file)) = args.descs().find(|(drive, _)| device(drive) == name) else {
-        let (_, described) = looked?;
-        for note in &described.notes {
+fn desc(disk: &GoldenDisk, manifest: &Manifest, shape: &Shape) -> anyhow::Result<Desc> {
+    let name = &disk.device;
+    let Some((_, file)) = shape.descs().find(|(drive, _)| drive == name) else {
+        for note in &disk.notes {
             eprintln!("{name}: {note}");
         }
-        return Ok(described.desc);
+        return disk
+            .desc
+            .clone()
+            .context("nothing is known of it; say it with -p");
     };
     let mut desc = partition::read(Path::new(file))?;
-    // What it does not say is as here, if here is anything.
-    if let Ok((Some(table), described)) = looked {
-        adopt(&mut desc, name, &table, &described.desc, manifest)
-            .with_context(|| format!("-p {name} {file}"))?;
+    // What it does not say is as on the golden node, if anything is there.
+    if let Some(there) = &disk.desc {
+        adopt(&mut desc, name, there, manifest).with_context(|| format!("-p {name} {file}"))?;
     }
     Ok(desc)
 }
 
 /// In a partition that is sent as it is no file system is made.
-fn without_raw(mut desc: Desc, name: &str, raw: &[String]) -> anyhow::Result<Desc> {
+fn without_raw(mut desc: Desc, name: &str, raw: &[RawOrder]) -> anyhow::Result<Desc> {
     for number in raw
         .iter()
-        .filter_map(|raw| super::adopt::number_on(name, raw))
+        .filter_map(|raw| super::adopt::number_on(name, &raw.device))
     {
         let at = super::adopt::line_of(&desc, number)?;
         let Some(at) = at else {
             bail!("the desc of {name} has no partition {number}, which -D wants to send");
         };
-        desc.partitions[at].content = goldring_disk::desc::Content::Nothing;
+        desc.partitions[at].content = Content::Nothing;
     }
     Ok(desc)
 }
 
 /// The boot code for a disk: its own (`-m`) or that of a file (`-M`).
-fn boot_code(root: &Root, name: &str, args: &Args) -> anyhow::Result<Option<Vec<u8>>> {
-    let from_file = args.boot_files().find(|(drive, _)| device(drive) == name);
-    let path: PathBuf = match from_file {
-        Some((_, file)) => file.into(),
-        None if args.boot.iter().any(|drive| device(drive) == name) => root.join(name),
-        None => return Ok(None),
-    };
-    let mut code = vec![0; BOOT_CODE];
-    File::open(&path)
-        .and_then(|mut file| file.read_exact(&mut code))
-        .with_context(|| format!("reading boot code from {}", path.display()))?;
+fn boot_code(disk: &GoldenDisk, shape: &Shape) -> anyhow::Result<Option<Vec<u8>>> {
+    let name = &disk.device;
+    if let Some((_, file)) = shape.boot_files().find(|(drive, _)| drive == name) {
+        let mut code = vec![0; BOOT_CODE];
+        File::open(file)
+            .and_then(|mut file| file.read_exact(&mut code))
+            .with_context(|| format!("reading boot code from {file}"))?;
+        return Ok(Some(code));
+    }
+    if !shape.boots().any(|drive| drive == *name) {
+        return Ok(None);
+    }
+    let code = disk.boot.clone();
+    let code = code.with_context(|| format!("-m {name}: its first sector cannot be read"))?;
     Ok(Some(code))
 }
 
 impl Plan {
+    /// What travels first: names and bytes.
+    pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files = vec![
+            (
+                DEPLOYMENT_FILE.to_owned(),
+                self.deployment.to_string().into_bytes(),
+            ),
+            (
+                MANIFEST_FILE.to_owned(),
+                self.manifest.to_string().into_bytes(),
+            ),
+        ];
+        for (drive, order) in self.drives.iter().zip(&self.deployment.disks) {
+            files.push((order.desc.clone(), drive.desc.to_string().into_bytes()));
+            files.extend(drive.boot.clone().map(|code| (order.boot.clone(), code)));
+        }
+        files
+    }
+
     /// For people: everything that will be done.
-    pub(super) fn text(&self, root: &Root) -> String {
-        let mut text = String::new();
-        for drive in &self.drives {
-            text.push_str(&drive.text(root));
-        }
-        let manifest = &self.manifest;
-        text.push_str(&format!("files: {} of\n", decimal(manifest.used())));
-        for mount in &manifest.mounts {
-            let kind = manifest.of(mount).map_or("", |one| one.kind.as_str());
-            text.push_str(&format!("  {} ({kind}, {})\n", mount.place, mount.device));
-        }
-        for left in &manifest.left {
-            text.push_str(&format!("not sent: {}: {}\n", left.place, left.why));
-        }
-        for path in &manifest.excluded {
-            text.push_str(&format!("not sent: {}: -x\n", shown(path)));
-        }
-        for raw in &self.deployment.raw {
-            let size = decimal(raw.size);
-            text.push_str(&format!("sent as it is: {} ({size})\n", raw.device));
-        }
+    pub(crate) fn text(&self) -> String {
+        let mut text: String = self.drives.iter().map(Drive::text).collect();
+        text.push_str(&contents(&self.manifest, &self.deployment.raw));
         let steps = bootable::step_names().join(", ");
         text.push_str(&format!("put right on each node: {steps}"));
         if self.deployment.keep_identity {
@@ -219,28 +185,51 @@ impl Plan {
     }
 }
 
+/// For people: what of the golden node travels, and what does not.
+pub(crate) fn contents(manifest: &Manifest, raw: &[RawOrder]) -> String {
+    let mut text = format!("files: {} of\n", decimal(manifest.used()));
+    for mount in &manifest.mounts {
+        let kind = manifest.of(mount).map_or("", |one| one.kind.as_str());
+        text.push_str(&format!("  {} ({kind}, {})\n", mount.place, mount.device));
+    }
+    for left in &manifest.left {
+        text.push_str(&format!("not sent: {}: {}\n", left.place, left.why));
+    }
+    for path in &manifest.excluded {
+        text.push_str(&format!("not sent: {}: -x\n", shown(path)));
+    }
+    for raw in raw {
+        let size = decimal(raw.size);
+        text.push_str(&format!("sent as it is: {} ({size})\n", raw.device));
+    }
+    text
+}
+
 impl Drive {
-    fn text(&self, root: &Root) -> String {
+    fn text(&self) -> String {
         let boot = match self.boot {
             Some(_) => ", and boot code in its first sector",
             None => "",
         };
-        let laid = Disk::open(root, Path::new(&self.device), 512)
-            .and_then(|disk| partition::Plan::new(disk, self.desc.clone()));
-        match laid {
-            Ok(plan) => format!(
-                "{}{boot}, on a disk as large as here: {}",
-                self.device,
-                plan.to_be()
-            ),
-            // It may fit on the nodes.
-            Err(error) => {
-                let why = fault::chain(&error);
-                format!(
-                    "{}{boot}; not on a disk as here: {why}\n{}",
-                    self.device, self.desc
-                )
+        let laid = self.geometry.map(|geometry| {
+            let disk = Disk::elsewhere(&self.device, geometry);
+            partition::Plan::new(disk, self.desc.clone())
+        });
+        let why = match laid {
+            Some(Ok(plan)) => {
+                return format!(
+                    "{}{boot}, on a disk as large as the golden node's: {}",
+                    self.device,
+                    plan.to_be()
+                );
             }
-        }
+            // It may fit on the nodes.
+            Some(Err(error)) => fault::chain(&error),
+            None => "the golden node has none that is known".to_owned(),
+        };
+        format!(
+            "{}{boot}; not on a disk as the golden node's: {why}\n{}",
+            self.device, self.desc
+        )
     }
 }

@@ -17,7 +17,7 @@ use goldring_transfer::ka::server::{Options, serve};
 use goldring_transfer::ka::{Ports, Source};
 use goldring_wire::ka::server::{Late, Lead};
 
-use super::Args;
+use super::options::Course;
 use super::parcel::Parcel;
 use super::plan::Plan;
 use super::tally::{Phase, Tally};
@@ -25,11 +25,27 @@ use crate::ka::command::widen;
 use crate::ka::screen::Screen;
 use crate::ka::session::folder_source;
 
+/// Where the streams of a deployment come from. Each is opened once, when everybody is
+/// connected.
+pub(crate) trait Streams {
+    /// The files, as `goldring files send` sends them.
+    ///
+    /// # Errors
+    /// A sentence for all nodes.
+    fn files(&self) -> Result<Source, String>;
+
+    /// The partition that is sent as it is, by its number in the deployment, from 0.
+    ///
+    /// # Errors
+    /// A sentence for all nodes.
+    fn raw(&self, number: usize) -> Result<Source, String>;
+}
+
 /// Runs them all.
 ///
 /// # Errors
 /// Nobody took part.
-pub(super) fn run(root: &Root, plan: &Plan, args: &Args) -> anyhow::Result<Tally> {
+pub(super) fn run(plan: &Plan, args: &Course, streams: &dyn Streams) -> anyhow::Result<Tally> {
     let parcel = Parcel::write(plan)?;
     let mut run = Run {
         args,
@@ -43,9 +59,9 @@ pub(super) fn run(root: &Root, plan: &Plan, args: &Args) -> anyhow::Result<Tally
     run.next("partitions and file systems", None, &|| {
         folder_source(parcel.path())
     })?;
-    run.next("files", None, &|| files(root, plan, args.zstd))?;
-    for raw in &plan.deployment.raw {
-        run.next(&raw.device, None, &|| partition(root, &raw.device))?;
+    run.next("files", None, &|| streams.files())?;
+    for (number, raw) in plan.deployment.raw.iter().enumerate() {
+        run.next(&raw.device, None, &|| streams.raw(number))?;
     }
     if let Some(tenths) = args.delay {
         let release = Duration::from_millis(100) * tenths;
@@ -55,7 +71,7 @@ pub(super) fn run(root: &Root, plan: &Plan, args: &Args) -> anyhow::Result<Tally
 }
 
 struct Run<'a> {
-    args: &'a Args,
+    args: &'a Course,
     screen: Screen,
     tally: Tally,
     /// Of the last session of the installation.
@@ -138,29 +154,42 @@ impl Run<'_> {
     }
 }
 
-/// The files of this system.
-fn files(root: &Root, plan: &Plan, level: Option<i32>) -> Result<Source, String> {
-    let (reader, writer) = io::pipe().map_err(|error| format!("making a pipe: {error}"))?;
-    widen(&writer);
-    let sending = Sending {
-        source: plan.manifest.source(root.as_path()),
-        level,
-    };
-    let work = move || send(&sending, writer, &mut |said| eprintln!("{said}"));
-    let thread = thread::Builder::new().name("files".into()).spawn(work);
-    let thread = thread.map_err(|error| format!("starting a thread: {error}"))?;
-    let check = move || match thread.join() {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(crate::fault::one_line(error)),
-        Err(_) => Err("sending the files failed".to_owned()),
-    };
-    Ok(source(reader, check))
+/// Those of the system that runs here.
+#[derive(Debug)]
+pub(super) struct Live<'a> {
+    /// Where it is.
+    pub(super) root: &'a Root,
+    /// What of it travels.
+    pub(super) plan: &'a Plan,
+    /// Files are compressed by zstd with this level.
+    pub(super) level: Option<i32>,
 }
 
-/// A partition as it is.
-fn partition(root: &Root, name: &str) -> Result<Source, String> {
-    let file = File::open(root.join(name)).map_err(|error| format!("opening {name}: {error}"))?;
-    Ok(source(file, || Ok(())))
+impl Streams for Live<'_> {
+    fn files(&self) -> Result<Source, String> {
+        let (reader, writer) = io::pipe().map_err(|error| format!("making a pipe: {error}"))?;
+        widen(&writer);
+        let sending = Sending {
+            source: self.plan.manifest.source(self.root.as_path()),
+            level: self.level,
+        };
+        let work = move || send(&sending, writer, &mut |said| eprintln!("{said}"));
+        let thread = thread::Builder::new().name("files".into()).spawn(work);
+        let thread = thread.map_err(|error| format!("starting a thread: {error}"))?;
+        let check = move || match thread.join() {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(crate::fault::one_line(error)),
+            Err(_) => Err("sending the files failed".to_owned()),
+        };
+        Ok(source(reader, check))
+    }
+
+    fn raw(&self, number: usize) -> Result<Source, String> {
+        let name = &self.plan.deployment.raw[number].device;
+        let file = File::open(self.root.join(name));
+        let file = file.map_err(|error| format!("opening {name}: {error}"))?;
+        Ok(source(file, || Ok(())))
+    }
 }
 
 /// What the old golden node sent in the session that only lets nodes go.
@@ -169,7 +198,7 @@ fn hello() -> Source {
 }
 
 /// One that ends by itself when nobody reads it any more.
-fn source(
+pub(crate) fn source(
     reader: impl io::Read + Send + 'static,
     check: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Source {

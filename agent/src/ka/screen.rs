@@ -14,6 +14,8 @@ const BEATS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Prints events.
 #[derive(Debug)]
 pub(crate) struct Screen {
+    /// What stands before each line.
+    name: &'static str,
     verbose: bool,
     terminal: bool,
     started: Option<Instant>,
@@ -23,7 +25,13 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(verbose: bool) -> Self {
+        Self::named("ka", verbose)
+    }
+
+    /// For work that is no session.
+    pub(crate) fn named(name: &'static str, verbose: bool) -> Self {
         Self {
+            name,
             verbose,
             terminal: io::stderr().is_terminal(),
             started: None,
@@ -38,7 +46,7 @@ impl Screen {
             let _ = writeln!(io::stderr());
         }
         // A console that is gone must not stop a session.
-        let _ = writeln!(io::stderr(), "ka: {line}");
+        let _ = writeln!(io::stderr(), "{}: {line}", self.name);
     }
 
     /// A line for those who asked for all.
@@ -48,17 +56,21 @@ impl Screen {
         }
     }
 
-    fn start(&mut self) {
+    /// Something long begins, whose progress is to be seen.
+    pub(crate) fn start(&mut self) {
         self.started = Some(Instant::now());
         self.next = Instant::now() + BEATS.0;
     }
 
-    fn progress(&mut self, bytes: u64) {
+    /// So many bytes of all are done, if it is known how many there are. `more` stands behind
+    /// it.
+    pub(crate) fn progress(&mut self, bytes: u64, total: Option<u64>, more: &str) {
         let now = Instant::now();
         let Some(started) = self.started.filter(|_| now >= self.next) else {
             return;
         };
-        let line = progress_line(bytes, None, now.duration_since(started));
+        let line = progress_line(bytes, total, now.duration_since(started));
+        let line = format!("{line}{more}");
         if !self.terminal {
             self.next = now + BEATS.1;
             return self.say(&line);
@@ -66,7 +78,7 @@ impl Screen {
         self.next = now + BEATS.0;
         let mut out = io::stderr();
         // \x1b[K clears what a longer line left.
-        let _ = write!(out, "\rka: {line}\x1b[K");
+        let _ = write!(out, "\r{}: {line}\x1b[K", self.name);
         let _ = out.flush();
         self.open_line = true;
     }
@@ -76,7 +88,7 @@ impl Reporter for Screen {
     fn event(&mut self, event: Event) {
         let line = event.to_string();
         match &event {
-            Event::Progress(bytes) => self.progress(*bytes),
+            Event::Progress(bytes) => self.progress(*bytes, None, ""),
             Event::Server(server::Event::Complete) => {
                 self.start();
                 self.say(&line);

@@ -88,6 +88,16 @@ impl Disk {
         })
     }
 
+    /// A disk that is not of this computer: only how large it is, to lay out a desc on it.
+    pub(crate) fn elsewhere(name: &str, geometry: Geometry) -> Self {
+        Self {
+            path: name.into(),
+            geometry,
+            is_device: true,
+            number: DeviceNumber::from_raw(0),
+        }
+    }
+
     /// Fails when somebody uses it.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! functions open one file below a [`Root`].
 
 pub mod bootargs;
+pub mod calendar;
 pub mod handover;
 pub mod image;
 pub mod ka;

@@ -14,6 +14,7 @@ pub mod partfiles;
 pub mod receive;
 pub mod select;
 pub mod send;
+pub mod store;
 pub mod tar;
 pub mod text;
 pub mod trailer;

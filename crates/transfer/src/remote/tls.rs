@@ -2,8 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+use goldring_contract::calendar;
 use rustls::CertificateError as C;
 use rustls::pki_types::UnixTime;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -36,7 +36,7 @@ pub(super) fn problem(url: &Url, error: &io::Error) -> Option<String> {
     let rustls::Error::InvalidCertificate(wrong) = error else {
         return Some(format!("no https ({error}); is it a web server for https?"));
     };
-    let clock = || date(SystemTime::now());
+    let clock = || date_of(UnixTime::now());
     Some(match wrong {
         C::NotValidYet => format!(
             "the server's certificate is not valid yet, says this node, whose clock says {}; {CLOCK}",
@@ -70,45 +70,12 @@ pub(super) fn problem(url: &Url, error: &io::Error) -> Option<String> {
 const CLOCK: &str = "set the node's clock if it is wrong, else renew the certificate";
 
 fn date_of(time: UnixTime) -> String {
-    date(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
-}
-
-/// `2026-11-28`, in UTC. Days to dates as in Howard Hinnant's `civil_from_days`.
-fn date(time: SystemTime) -> String {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let days = since.as_secs() / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * day + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year + era * 400 + u64::from(month <= 2);
-    format!("{year}-{month:02}-{:02}", day - (153 * shifted + 2) / 5 + 1)
+    calendar::date(time.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_written() {
-        for (seconds, written) in [
-            (0, "1970-01-01"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (1_798_761_599, "2026-12-31"),
-            (4_102_444_800, "2100-01-01"),
-        ] {
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(date(time), written);
-        }
-    }
 
     #[test]
     fn a_file_without_a_certificate_is_refused() {

@@ -21,6 +21,7 @@ mod plus_faults;
 mod plus_slow;
 mod prepare;
 mod rings;
+mod store;
 mod suse;
 mod table;
 mod targets;
@@ -98,6 +99,7 @@ fn main() {
         (ka_faults::STORIES, &reason),
         (ka_deploy::STORIES, &no_tools),
         (prepare::STORIES, &no_images),
+        (store::STORIES, &no_tools),
         (targets::STORIES, &reason),
         (desc::STORIES, &no_tools),
         (files::STORIES, &reason),
