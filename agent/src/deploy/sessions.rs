@@ -21,9 +21,11 @@ use super::Args;
 use super::parcel::Parcel;
 use super::plan::Plan;
 use super::tally::{Phase, Tally};
+use crate::install::HALF;
 use crate::ka::command::widen;
 use crate::ka::screen::Screen;
 use crate::ka::session::folder_source;
+use crate::killpoint::{killpoint, within};
 
 /// Runs them all.
 ///
@@ -107,6 +109,7 @@ impl Run<'_> {
         if expected.is_empty() && !is_first {
             return Ok(());
         }
+        killpoint(&phase.name);
         self.screen
             .say(&format!("session {session}: {}", phase.name));
         let late = match is_first && !self.args.partial {
@@ -154,7 +157,7 @@ fn files(root: &Root, plan: &Plan, level: Option<i32>) -> Result<Source, String>
         Ok(Err(error)) => Err(crate::fault::one_line(error)),
         Err(_) => Err("sending the files failed".to_owned()),
     };
-    Ok(source(reader, check))
+    Ok(source(within("half of the files", HALF, reader), check))
 }
 
 /// A partition as it is.
