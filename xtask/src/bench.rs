@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 mod boot;
+mod files;
 mod ring;
 mod stats;
+mod transfer;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +19,9 @@ Examples:
   cargo xtask bench boot --runs 7 --images target/fast
       more runs, of images that are there
   cargo xtask bench ring --nodes 3 --rates none --runs 3
-      one file to three hosts, beside mbuffer, udpcast and nc (root)";
+      one file to three hosts, beside mbuffer, udpcast and nc (root)
+  cargo xtask bench files --runs 3
+      a tree of files by ka to all hosts, beside tar | mbuffer | tar (root)";
 
 /// What is measured.
 #[derive(clap::Args, Debug)]
@@ -33,6 +37,8 @@ enum What {
     Boot(Boot),
     /// One file to all hosts of a network of namespaces, by goldring and by others.
     Ring(ring::Ring),
+    /// A tree of files to all hosts of a network of namespaces, by ka and by tar.
+    Files(files::Files),
 }
 
 /// How the boot is measured.
@@ -60,5 +66,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Boot(options) => boot::run(options),
         What::Ring(options) => ring::run(options),
+        What::Files(options) => files::run(options),
     }
 }

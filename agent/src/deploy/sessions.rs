@@ -21,9 +21,11 @@ use super::options::Course;
 use super::parcel::Parcel;
 use super::plan::Plan;
 use super::tally::{Phase, Tally};
+use crate::install::HALF;
 use crate::ka::command::widen;
 use crate::ka::screen::Screen;
 use crate::ka::session::folder_source;
+use crate::killpoint::{killpoint, within};
 
 /// Where the streams of a deployment come from. Each is opened once, when everybody is
 /// connected.
@@ -123,6 +125,7 @@ impl Run<'_> {
         if expected.is_empty() && !is_first {
             return Ok(());
         }
+        killpoint(&phase.name);
         self.screen
             .say(&format!("session {session}: {}", phase.name));
         let late = match is_first && !self.args.partial {
@@ -181,7 +184,7 @@ impl Streams for Live<'_> {
             Ok(Err(error)) => Err(crate::fault::one_line(error)),
             Err(_) => Err("sending the files failed".to_owned()),
         };
-        Ok(source(reader, check))
+        Ok(source(within("half of the files", HALF, reader), check))
     }
 
     fn raw(&self, number: usize) -> Result<Source, String> {

@@ -22,6 +22,7 @@ use goldring_transfer::ka::client::{ClientError, Options, Where, receive};
 use goldring_transfer::ka::find::FindError;
 use goldring_transfer::ka::{Ports, Sink};
 
+pub(crate) use self::work::HALF;
 use self::work::{Here, prepare};
 use crate::fault;
 use crate::ka::command::widen;

@@ -16,7 +16,7 @@ use super::{disks, room, veil};
 use crate::bootable::{self, Clone, Wish};
 use crate::files::target::{self, Target};
 use crate::files::{make_folders, read_list};
-use crate::killpoint::killpoint;
+use crate::killpoint::{killpoint, within};
 use crate::partition::Plan;
 use crate::partition::apply::apply;
 use crate::tools::run::{Programs, Runner};
@@ -24,6 +24,8 @@ use crate::tools::run::{Programs, Runner};
 /// Where what travels first is kept, and where the clone is mounted.
 const PARCEL: &str = "/run/goldring/deployment";
 const CLONE: &str = "/mnt/disk";
+/// More than the files of any system begin with, and less than those of a small one.
+pub(crate) const HALF: u64 = 2 << 20;
 
 /// This computer, and what is known of it.
 #[derive(Debug, Clone)]
@@ -145,6 +147,7 @@ impl Work {
     pub(super) fn files(self, input: PipeReader) -> anyhow::Result<Self> {
         killpoint("files");
         let folder = self.here.root.join(CLONE);
+        let input = within("half of the files", HALF, input);
         receive(&folder, Form::Checked, input, &mut say)?;
         make_folders(&self.manifest, &folder)?;
         match self.deployment.raw.is_empty() {
@@ -159,6 +162,7 @@ impl Work {
     /// # Errors
     /// It has no place here or is too small; a step fails.
     pub(super) fn raw(self, number: usize, mut input: PipeReader) -> anyhow::Result<Self> {
+        killpoint("raw partition");
         let there = &self.deployment.raw[number].device;
         let here = disks::names(&self.disks, &self.devices).translate(there);
         let context = || format!("writing {there} to {here}");
@@ -219,7 +223,11 @@ impl Work {
         revealed.and(made)
     }
 
+    /// Everything else is on the disks before anything can start from them.
     fn reveal(&self) -> anyhow::Result<()> {
+        Programs
+            .run("sync", &[])
+            .context("writing the files to the disks")?;
         let folder = self.here.root.join(PARCEL);
         for (order, plan) in self.deployment.disks.iter().zip(&self.plans) {
             let boot = match order.boot.is_empty() {

@@ -14,6 +14,7 @@ use goldring_disk::table::wipe;
 use super::nodes::Nodes;
 use super::stack::{self, Builder};
 use super::{Disk, Plan};
+use crate::killpoint::killpoint;
 use crate::tools::run::Runner;
 
 /// Where what happens is told, a line each.
@@ -37,6 +38,7 @@ pub(crate) fn apply(
     for plan in plans {
         done.push(write_table(root, plan, report)?);
     }
+    killpoint("mkfs");
     let nodes = done.iter().map(|(nodes, _)| nodes).collect();
     let mut builder = Builder {
         root,

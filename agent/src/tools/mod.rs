@@ -11,3 +11,4 @@ pub(crate) mod run;
 pub(crate) mod systems;
 pub(crate) mod tree;
 mod volumes;
+pub(crate) mod watch;

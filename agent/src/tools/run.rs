@@ -1,22 +1,32 @@
 //! Programs of stage 2: silent when all is well, and all that they said when not.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+
+use super::watch::{self, Patience};
+use crate::killpoint;
 
 /// Where programs are looked for, here and in an installed system, which may be older
 /// than the merge of `/sbin` into `/usr/sbin`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of what a failed program said is repeated.
 const LINES: usize = 20;
+/// The slowest that is known to end well: an initramfs with all modules on a slow computer,
+/// a file system on a large disk that forgets all its blocks first. Some minutes each.
+const PATIENCE: Patience = Patience {
+    word: Duration::from_secs(60),
+    limit: Duration::from_secs(3600),
+};
 
 /// What runs programs; in tests something that writes them down.
 pub(crate) trait Runner {
     /// Runs it to its end and gives what it printed on stdout.
     ///
     /// # Errors
-    /// It does not start or fails: its command line, its status, and the end of what it
-    /// said.
+    /// It does not start, fails, or hangs: its command line, its status, and the end of
+    /// what it said.
     fn run(&mut self, program: &str, arguments: &[&str]) -> anyhow::Result<String>;
 }
 
@@ -27,13 +37,11 @@ pub(crate) struct Programs;
 impl Runner for Programs {
     fn run(&mut self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let line = command_line(program, arguments);
-        let output = Command::new(program)
-            .args(arguments)
-            .env("PATH", PATH)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("starting {line}"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).env("PATH", PATH).env("LC_ALL", "C");
+        let patience = killpoint::shortened(PATIENCE);
+        let mut say = |line: &str| eprintln!("goldring: {line}");
+        let output = watch::output(&mut command, &line, patience, &mut say)?;
         let said = String::from_utf8_lossy(&output.stdout);
         if output.status.success() {
             return Ok(said.into_owned());

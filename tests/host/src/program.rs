@@ -22,15 +22,30 @@ pub struct Program {
     log: PathBuf,
 }
 
-/// The `goldring` under test: `GOLDRING_BIN`, or built now.
+/// The `goldring` under test: `GOLDRING_BIN`, or built now, with the places where it can be
+/// made to die.
 ///
 /// # Errors
 /// It cannot be built.
 pub fn goldring() -> Result<PathBuf> {
     match std::env::var_os("GOLDRING_BIN") {
         Some(path) => Ok(PathBuf::from(path)),
-        None => built("goldring-agent", "goldring"),
+        None => built_with("goldring-agent", "goldring", &["--features", "faults"]),
     }
+}
+
+/// Why a program cannot be made to die at a place of its own, if so.
+///
+/// # Errors
+/// It cannot be read.
+pub fn without_kill_points(program: &Path) -> Result<Option<String>> {
+    const NAME: &[u8] = b"GOLDRING_KILL";
+    let bytes = fs::read(program).with_context(|| program.display().to_string())?;
+    let has = bytes.windows(NAME.len()).any(|part| part == NAME);
+    Ok((!has).then(|| {
+        let program = program.display();
+        format!("{program} was built without --features faults")
+    }))
 }
 
 /// The program `binary` of `package`, built now.
@@ -38,10 +53,15 @@ pub fn goldring() -> Result<PathBuf> {
 /// # Errors
 /// It cannot be built.
 pub fn built(package: &str, binary: &str) -> Result<PathBuf> {
+    built_with(package, binary, &[])
+}
+
+fn built_with(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--locked", "-p", package])
+        .args(options)
         .current_dir(&root)
         .status()
         .context("starting cargo")?;

@@ -2,29 +2,12 @@
 //! host is a network namespace on a bridge, its link limited or not, and writes to a
 //! file of its own in memory, which is compared with the source afterwards.
 
-use std::fs;
-use std::num::NonZeroU8;
-use std::path::PathBuf;
-use std::process::Command;
+use anyhow::Result;
 
-use anyhow::{Context, Result, bail};
-
-use crate::host::{self, Need, need};
-use crate::workspace;
-
-mod data;
-mod figures;
-mod options;
-mod process;
-mod report;
-mod scene;
-mod tools;
-
-use data::{Data, Memory};
-use options::{Rate, Size};
-use report::Row;
-use scene::{Case, Place};
-use tools::Tool;
+use super::transfer::data::{Amount, Data};
+use super::transfer::options::{Rate, Size};
+use super::transfer::tools::Tool;
+use super::transfer::{Bench, Common};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,24 +20,12 @@ Examples:
   cargo xtask bench ring --dry-run
       what would be measured, and what is missing";
 
-/// What the bench itself needs.
-const NEEDS: [Need; 3] = [
-    need("ip", "iproute2"),
-    need("tc", "iproute2"),
-    need("mount", "mount"),
-];
-
 /// How rings are measured.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Ring {
-    /// Runs of everything; the tools take turns within each
-    #[arg(long, default_value = "1")]
-    runs: NonZeroU8,
-    /// How many hosts receive
-    #[arg(long, default_value = "1,3,7", value_delimiter = ',', value_name = "N,…",
-          value_parser = clap::value_parser!(u8).range(1..=60))]
-    nodes: Vec<u8>,
+    #[command(flatten)]
+    common: Common,
     /// Limits of each host's link in Mbit/s, or none
     #[arg(
         long,
@@ -75,172 +46,40 @@ pub(super) struct Ring {
     /// Once more with a node killed in the middle: how much later the others end
     #[arg(long)]
     kill: bool,
-    /// Measure this goldring instead of building one
-    #[arg(long, value_name = "FILE")]
-    goldring: Option<PathBuf>,
-    /// Install what is missing by apt
-    #[arg(long)]
-    install: bool,
-    /// Only say what would be measured, and what is missing
-    #[arg(long)]
-    dry_run: bool,
 }
 
 impl Ring {
-    fn tools(&self) -> &[Tool] {
-        if self.tools.is_empty() {
-            Tool::ALL
-        } else {
-            &self.tools
+    fn bench(&self) -> Bench<'_> {
+        Bench {
+            name: "ring",
+            common: &self.common,
+            rates: &self.rates,
+            data: &self.data,
+            tools: match self.tools.as_slice() {
+                [] => Tool::RINGS,
+                tools => tools,
+            },
+            kill: self.kill,
+            amount: Amount {
+                bytes: self.size.0,
+                files: 0,
+            },
         }
-    }
-
-    /// Everything that is measured in one run, in this order. Each run begins with
-    /// another tool, so that no tool is always the one after an idle machine.
-    fn cases(&self, run: u8) -> Vec<Case> {
-        let mut tools = self.tools().to_vec();
-        let first = usize::from(run.saturating_sub(1)) % tools.len();
-        tools.rotate_left(first);
-        let mut cases = Vec::new();
-        for rate in &self.rates {
-            for nodes in &self.nodes {
-                for data in &self.data {
-                    for tool in &tools {
-                        let case = Case {
-                            rate: *rate,
-                            nodes: usize::from(*nodes),
-                            data: *data,
-                            tool: *tool,
-                            kill: false,
-                        };
-                        cases.push(case);
-                        // With one node nobody is left.
-                        if self.kill && case.nodes > 1 {
-                            cases.push(Case { kill: true, ..case });
-                        }
-                    }
-                }
-            }
-        }
-        cases
-    }
-
-    /// Memory for the source of each kind and every copy of it, in bytes.
-    fn memory(&self) -> u64 {
-        let most = self.nodes.iter().copied().max().unwrap_or(0);
-        self.size.0 * (u64::from(most) + self.data.len() as u64)
     }
 }
 
 /// Measures and prints.
 pub(super) fn run(options: &Ring) -> Result<()> {
-    let mut needs = NEEDS.to_vec();
-    needs.extend(options.tools().iter().filter_map(|tool| tool.need()));
-    if options.dry_run {
-        print!("{}", plan(options, &needs));
-        return Ok(());
-    }
-    if !host::is_root() {
-        bail!("network namespaces need root; run it as root, or see --dry-run");
-    }
-    if options.install {
-        host::install(&needs)?;
-    }
-    let packages = host::missing(&NEEDS);
-    if !packages.is_empty() {
-        bail!(
-            "{} is missing; install it, or give --install",
-            packages.join(" ")
-        );
-    }
-    host::catch_interrupts()?;
-    let goldring = match &options.goldring {
-        Some(path) => fs::canonicalize(path).with_context(|| path.display().to_string())?,
-        None => build()?,
-    };
-    let folder = workspace::target().join("bench/ring");
-    let memory = Memory::mount(&folder.join("memory"), options.memory())?;
-    for data in &options.data {
-        memory.make(*data, options.size.0)?;
-    }
-    let place = Place {
-        goldring,
-        memory: &memory,
-        logs: folder.join("logs"),
-        size: options.size.0,
-    };
-    let rows = measure(options, &place)?;
-    let raw = folder.join("ring.csv");
-    fs::write(&raw, report::csv(&rows)).with_context(|| format!("writing {}", raw.display()))?;
-    print!("\n{}", report::report(&rows, options.size.0));
-    println!("raw data: {}", raw.display());
-    Ok(())
-}
-
-fn measure(options: &Ring, place: &Place<'_>) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for run in 1..=options.runs.get() {
-        for case in options.cases(run) {
-            host::check_interrupt()?;
-            let row = Row {
-                run,
-                case,
-                result: place.measure(&case)?,
-            };
-            eprintln!("run {run}: {}", report::told(&row, options.size.0));
-            rows.push(row);
-        }
-    }
-    Ok(rows)
-}
-
-fn plan(options: &Ring, needs: &[Need]) -> String {
-    let cases = options.cases(1);
-    let mut text = format!(
-        "{} transfers of {} bytes in each of {} runs, with {} MiB of memory for the files:\n",
-        cases.len(),
-        options.size.0,
-        options.runs,
-        options.memory() >> 20
-    );
-    for case in &cases {
-        text += &format!("  {case}\n");
-    }
-    match host::missing(needs).as_slice() {
-        [] => text += "nothing is missing\n",
-        packages => {
-            text += &format!(
-                "missing: {}; --install installs it, as root\n",
-                packages.join(" ")
-            );
-        }
-    }
-    text
-}
-
-/// The program as it is released, but for the static linking.
-fn build() -> Result<PathBuf> {
-    eprintln!("building goldring");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let target = workspace::target();
-    let status = Command::new(cargo)
-        .current_dir(workspace::root())
-        .args(["build", "--quiet", "--locked", "--release"])
-        .args(["--package", "goldring-agent", "--target-dir"])
-        .arg(&target)
-        .status()
-        .context("starting cargo")?;
-    if !status.success() {
-        bail!("goldring does not build ({status}); the compiler's messages are above");
-    }
-    Ok(target.join("release/goldring"))
+    options.bench().run()
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
+    use super::super::transfer::Case;
     use super::*;
+    use crate::host::need;
 
     #[derive(Parser)]
     struct Line {
@@ -256,7 +95,7 @@ mod tests {
     #[test]
     fn everything_is_measured_in_turns() {
         let all = ring(&[]);
-        assert_eq!(all.cases(1).len(), 2 * 3 * 2 * Tool::ALL.len());
+        assert_eq!(all.bench().cases(1).len(), 2 * 3 * 2 * Tool::RINGS.len());
         let some = ring(&[
             "--nodes",
             "1,3",
@@ -270,6 +109,7 @@ mod tests {
             "--size",
             "1MiB",
         ]);
+        let some = some.bench();
         let words = |run| -> Vec<String> { some.cases(run).iter().map(Case::to_string).collect() };
         assert_eq!(
             words(1),
@@ -284,7 +124,10 @@ mod tests {
         );
         assert!(words(2)[0].ends_with("nc and tee"), "{:?}", words(2));
         assert_eq!(some.memory(), 4 << 20);
-        assert!(plan(&some, &[need("/no/such", "nosuch")]).contains("missing: nosuch"));
+        assert!(
+            some.plan(&[need("/no/such", "nosuch")])
+                .contains("missing: nosuch")
+        );
     }
 
     #[test]
@@ -297,6 +140,9 @@ mod tests {
             ["--size", "0"],
             ["--size", "1GB"],
             ["--tools", "rsync"],
+            // Those are for trees.
+            ["--tools", "tar"],
+            ["--data", "tree"],
             ["--runs", "0"],
         ] {
             let words = [&["x"], &words[..]].concat();

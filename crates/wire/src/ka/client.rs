@@ -136,6 +136,8 @@ pub struct Client {
     flowed: bool,
     finished: bool,
     reason: Option<String>,
+    /// Everything has come, and then the server went: why it is not heard any more.
+    alone: Option<String>,
     outcome: Option<Outcome>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -164,6 +166,7 @@ impl Client {
             flowed: false,
             finished: false,
             reason: None,
+            alone: None,
             outcome: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -230,13 +233,18 @@ impl Client {
             false if self.parent.is_none() => waiting.since + WORD,
             false => waiting.since + self.hold(),
         });
-        let silence = self.own.then(|| self.heard + SERVER_SILENCE);
+        let silence = self.listens().then(|| self.heard + SERVER_SILENCE);
         waiting.chain(silence).chain(self.connect_at).min()
     }
 
     /// How it ended, when it has.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// Whether a server that says nothing would be noticed.
+    fn listens(&self) -> bool {
+        self.own && self.alone.is_none()
     }
 
     fn hold(&self) -> Duration {
@@ -367,7 +375,9 @@ impl Client {
         self.send_own(&FromClient::Got(got));
         self.send(ToServer::Finished);
         self.finished = true;
-        if self.setup.wait {
+        if let Some(why) = self.alone.take() {
+            self.complete(Some(why));
+        } else if self.setup.wait {
             self.events.push_back(Event::Finished);
         } else {
             self.complete(None);
@@ -380,16 +390,35 @@ impl Client {
     }
 
     fn closed(&mut self) {
-        let reason = self.reason.take();
-        if self.finished {
-            let gone = "the server is gone before it let this node go".to_owned();
-            return self.complete(Some(reason.unwrap_or(gone)));
-        }
-        self.outcome = Some(Outcome::Failed(match reason {
-            Some(reason) => Failure::Said(reason),
+        let failure = match self.reason.take() {
+            Some(reason) => return self.told_to_go(reason),
             None if !self.answered => Failure::TurnedAway,
             None => Failure::ServerGone,
-        }));
+        };
+        self.deserted(failure);
+    }
+
+    fn told_to_go(&mut self, reason: String) {
+        match self.finished {
+            true => self.complete(Some(reason)),
+            false => self.outcome = Some(Outcome::Failed(Failure::Said(reason))),
+        }
+    }
+
+    /// The server is not heard any more. Whoever has everything, checked, does without it:
+    /// its command may be at work on it for long.
+    fn deserted(&mut self, failure: Failure) {
+        let gone = match failure {
+            Failure::Silent(_) => failure.to_string(),
+            _ => "the server is gone before it let this node go".to_owned(),
+        };
+        if self.finished {
+            self.complete(Some(gone));
+        } else if self.flowed {
+            self.alone.get_or_insert(gone);
+        } else {
+            self.fail(failure);
+        }
     }
 
     fn called(&mut self, now: Instant, data: DataId, from: Ipv4Addr) {
@@ -462,8 +491,8 @@ impl Client {
         if self.outcome.is_some() {
             return;
         }
-        if self.own && now >= self.heard + SERVER_SILENCE {
-            return self.fail(Failure::Silent(SERVER_SILENCE.as_secs()));
+        if self.listens() && now >= self.heard + SERVER_SILENCE {
+            return self.deserted(Failure::Silent(SERVER_SILENCE.as_secs()));
         }
         if let (Some(parent), Some(at)) = (self.parent, self.connect_at)
             && now >= at

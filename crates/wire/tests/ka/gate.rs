@@ -366,6 +366,56 @@ fn a_copy_that_differs_is_an_error_of_the_node() {
 }
 
 #[test]
+fn whoever_has_everything_does_its_work_without_the_server() {
+    let all = Stream {
+        bytes: 5,
+        digest: 1234,
+    };
+    let silent = client::SERVER_SILENCE;
+    for (later, ending, why) in [
+        (Duration::ZERO, client::Input::Closed, "the server is gone"),
+        (silent, client::Input::Tick, "has said nothing for 30 s"),
+    ] {
+        let (mut client, now) = node_machine();
+        let hear = |client: &mut Client, bytes: Vec<u8>| {
+            client.handle(now, client::Input::Received(&bytes));
+        };
+        hear(&mut client, FromServer::Welcome.emit(Layout::A32));
+        hear(&mut client, ToClient::Parent(HERE).emit(Layout::A32));
+        client.handle(now, client::Input::ParentEnded(all));
+        hear(&mut client, FromServer::Ended(all).emit(Layout::A32));
+        hear(&mut client, ToClient::EndOfFlow.emit(Layout::A32));
+        client.handle(now + later, ending);
+        assert_eq!(client.outcome(), None, "it has everything and works");
+        assert_eq!(client.deadline(), None);
+        client.handle(now + later + silent, client::Input::Tick);
+        client.handle(now + later + silent, client::Input::Done);
+        let Some(client::Outcome::Complete(got, Some(trouble))) = client.outcome() else {
+            panic!("{:?}", client.outcome());
+        };
+        assert_eq!(*got, all);
+        assert!(trouble.contains(why), "{trouble}");
+    }
+    // Its work may fail all the same, and what a server says counts.
+    let (mut client, now) = node_machine();
+    for bytes in [
+        FromServer::Welcome.emit(Layout::A32),
+        ToClient::Parent(HERE).emit(Layout::A32),
+    ] {
+        client.handle(now, client::Input::Received(&bytes));
+    }
+    client.handle(now, client::Input::ParentEnded(all));
+    client.handle(
+        now,
+        client::Input::Received(&ToClient::EndOfFlow.emit(Layout::A32)),
+    );
+    client.handle(now, client::Input::Closed);
+    client.handle(now, client::Input::Failed("no room".into()));
+    let failed = client::Outcome::Failed(client::Failure::Here("no room".into()));
+    assert_eq!(client.outcome(), Some(&failed));
+}
+
+#[test]
 fn what_no_server_says_ends_a_node_with_a_sentence() {
     let end = ToClient::EndOfFlow.emit(Layout::A32);
     for (ugly, sentence) in [

@@ -24,6 +24,7 @@ pub(crate) const STORIES: &[Story] = &[
         from_stage_2,
     ),
     ("ka_d_drops_who_fails_and_finishes_the_others", faults),
+    ("ka_d_says_what_is_wrong_with_each_node", unfit_nodes),
 ];
 
 /// Partitions of the golden node's disk: swap, one that is sent as it is, and `/`.
@@ -32,6 +33,7 @@ pub(crate) const GOLDEN: u64 = 120 << 20;
 
 /// Computer 0 is the golden node.
 pub(crate) struct Lab {
+    /// Of nodes, once they are started.
     pub(crate) programs: Vec<Program>,
     pub(crate) net: Net,
     // Unmounted before its disk goes, and that before its file.
@@ -87,18 +89,32 @@ impl Lab {
         })
     }
 
-    /// Starts `goldring ka-d` with these options.
-    fn deploy(&self, options: &[&str]) -> Result<Program> {
-        self.on_golden(&[&["ka-d", "--verbose"], options].concat())
-    }
-
     /// Where the golden node's system is.
     pub(crate) fn system(&self) -> PathBuf {
         self.folder.path().join("system")
     }
 
+    /// The partition that is sent as it is with `-D`.
+    pub(crate) fn raw_partition(&self) -> String {
+        format!("{}p2", self.golden.device)
+    }
+
+    /// Starts `goldring ka-d` with these options.
+    pub(crate) fn deploy(&self, options: &[&str]) -> Result<Program> {
+        self.deploy_with("", options)
+    }
+
+    /// The same with something before it, such as a variable.
+    pub(crate) fn deploy_with(&self, before: &str, options: &[&str]) -> Result<Program> {
+        self.run_on_golden(before, &[&["ka-d", "--verbose"], options].concat())
+    }
+
     /// Starts goldring on the golden node, whose disk is its only one.
     pub(crate) fn on_golden(&self, words: &[&str]) -> Result<Program> {
+        self.run_on_golden("", words)
+    }
+
+    fn run_on_golden(&self, before: &str, words: &[&str]) -> Result<Program> {
         let place = self.system();
         let place = place.display();
         let disk = &self.golden.device;
@@ -108,7 +124,7 @@ impl Lab {
              24 22 0:6 / /sys rw - sysfs sysfs rw\\n25 22 0:7 / /dev rw - devtmpfs dev rw\\n' \
              > {place}/proc/self/mountinfo\n\
              mount --rbind /sys {place}/sys\nmount --rbind /dev {place}/dev\n\
-             exec {} \"$@\" --root {place}",
+             {before}\nexec {} \"$@\" --root {place}",
             self.goldring.display()
         );
         let shell = ["sh", "-c", &script, "sh"];
@@ -117,6 +133,11 @@ impl Lab {
 
     /// Starts a node whose kernel command line says `kamethod`; it runs `before` first.
     pub(crate) fn node(&self, number: usize, before: &str) -> Result<Program> {
+        self.node_with(number, before, &self.nodes[number - 1].device)
+    }
+
+    /// The same with another disk.
+    fn node_with(&self, number: usize, before: &str, disk: &str) -> Result<Program> {
         let home = self.home(number);
         fs::create_dir_all(&home)?;
         let cmdline = home.join("cmdline");
@@ -127,7 +148,7 @@ impl Lab {
             cmdline.display(),
             self.goldring.display(),
             self.golden.device,
-            self.nodes[number - 1].device
+            disk
         );
         Program::start(&self.net, number, &home, &["sh", "-c", &script])
     }
@@ -136,18 +157,26 @@ impl Lab {
         self.folder.path().join(format!("n{computer}"))
     }
 
-    /// A node's clone is whole, has the names of its own disk, and its disk starts.
+    /// A node's clone is whole, with the partition that is sent as it is, has the names of
+    /// its own disk, and its disk starts.
     pub(crate) fn is_whole(&self, number: usize) -> Result<()> {
+        self.has_files(number)?;
+        let mut raw = vec![0; self.raw.len()];
         let disk = &self.nodes[number - 1].device;
-        let first = self.first(number)?;
+        File::open(format!("{disk}p2"))?.read_exact(&mut raw)?;
+        ensure!(raw == self.raw, "n{number}: the raw partition differs");
+        Ok(())
+    }
+
+    /// A node has all files, with the names of its own disk, and its disk starts.
+    pub(crate) fn has_files(&self, number: usize) -> Result<()> {
+        let disk = &self.nodes[number - 1].device;
+        let first: [u8; 5] = self.first(number)?;
         ensure!(
             first == *b"GRUB\n",
             "n{number}: no boot loader on {disk}, but {first:?}:\n{}",
             fs::read_to_string(self.home(number).join("log"))?
         );
-        let mut raw = vec![0; self.raw.len()];
-        File::open(format!("{disk}p2"))?.read_exact(&mut raw)?;
-        ensure!(raw == self.raw, "n{number}: the raw partition differs");
         let place = self.folder.path().join(format!("clone{number}"));
         fs::create_dir_all(&place)?;
         let shown = place.display().to_string();
@@ -170,8 +199,8 @@ impl Lab {
     }
 
     /// The beginning of a node's disk.
-    pub(crate) fn first(&self, number: usize) -> Result<[u8; 5]> {
-        let mut first = [0; 5];
+    pub(crate) fn first<const N: usize>(&self, number: usize) -> Result<[u8; N]> {
+        let mut first = [0; N];
         File::open(&self.nodes[number - 1].device)?.read_exact(&mut first)?;
         Ok(first)
     }
@@ -309,4 +338,53 @@ fn faults(goldring: &Path) -> Result<()> {
     lab.is_whole(1)?;
     ensure!(lab.first(2)? == [0; 5], "half a clone looks bootable");
     Ok(())
+}
+
+/// Each of these nodes lacks something else; the first one lacks nothing.
+fn unfit_nodes(goldring: &Path) -> Result<()> {
+    const MKFS: &str = "\"$(readlink -f \"$(command -v mkfs.ext4)\")\"";
+    let mut lab = Lab::new(goldring, &[GOLDEN; 5], 3 << 20)?;
+    let device = |number: usize| lab.nodes[number - 1].device.clone();
+    let instead = |script: &str| {
+        format!(
+            "cp {MKFS} /run/real\nprintf '#!/bin/sh\\n%s\\n' '{script}' > /run/mkfs\n\
+             chmod +x /run/mkfs\nmount --bind /run/mkfs {MKFS}"
+        )
+    };
+    let used = format!(
+        "mkfs.ext2 -q {0}\nmkdir /mnt/used\nmount {0} /mnt/used",
+        device(3)
+    );
+    let nodes = [
+        (String::new(), device(1)),
+        (String::new(), "/dev/sdzz".to_owned()),
+        (used, device(3)),
+        (instead("echo bad blocks everywhere >&2; exit 5"), device(4)),
+        // A file system that has less room than its partition.
+        (instead("exec /run/real \"$@\" 5000"), device(5)),
+    ];
+    let mut golden = lab.deploy(&["-n", "5", "--name", "lab", "--no-stage2"])?;
+    for (number, (before, disk)) in (1..).zip(&nodes) {
+        let node = lab.node_with(number, before, disk)?;
+        lab.programs.push(node);
+    }
+    golden.ends_with(1, LONG)?;
+    let said = golden.said();
+    for part in [
+        "1 of 5 nodes are complete and bootable",
+        "n2 (10.77.0.12): not complete: partitions and file systems: /dev/sdzz does not exist on this computer",
+        &format!(
+            "n3 (10.77.0.13): not complete: partitions and file systems: {0} is in use: {0} is mounted on",
+            device(3)
+        ),
+        "n4 (10.77.0.14): not complete: partitions and file systems: ",
+        "exit status: 5: bad blocks everywhere",
+        "n5 (10.77.0.15): not complete: files: tar: ./",
+    ] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+    let full = said.contains("No space left on device") || said.contains(": Wrote only ");
+    ensure!(full, "{said}");
+    lab.programs[0].ends_with(0, LONG)?;
+    lab.has_files(1)
 }

@@ -12,6 +12,7 @@ mod ipv6;
 mod ka;
 mod ka_deploy;
 mod ka_faults;
+mod ka_phases;
 mod leases;
 mod manual;
 mod over;
@@ -74,6 +75,17 @@ fn main() {
     if let (None, Some(reason)) = (&reason, &no_images) {
         eprintln!("stories of prepare are ignored: {reason}");
     }
+    let no_kill_points = match no_tools.is_some() || arguments.list {
+        true => None,
+        false => program::without_kill_points(&goldring).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            std::process::exit(1);
+        }),
+    };
+    if let Some(reason) = &no_kill_points {
+        eprintln!("stories of phases are ignored: {reason}");
+    }
+    let no_kill_points = no_tools.clone().or(no_kill_points);
     let [no_disks, no_fat] = [&["xfs", "btrfs"][..], &["vfat"]].map(|kinds| {
         let lacks = files::unavailable(kinds);
         if let (None, Some(lacks)) = (&reason, &lacks) {
@@ -100,6 +112,7 @@ fn main() {
         (ka_deploy::STORIES, &no_tools),
         (prepare::STORIES, &no_images),
         (store::STORIES, &no_tools),
+        (ka_phases::STORIES, &no_kill_points),
         (targets::STORIES, &reason),
         (desc::STORIES, &no_tools),
         (files::STORIES, &reason),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,13 +30,13 @@ const SLOWEST: f64 = 5e6;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Case {
-    pub(super) rate: Rate,
-    pub(super) nodes: usize,
-    pub(super) data: Data,
-    pub(super) tool: Tool,
+pub(in crate::bench) struct Case {
+    pub(in crate::bench) rate: Rate,
+    pub(in crate::bench) nodes: usize,
+    pub(in crate::bench) data: Data,
+    pub(in crate::bench) tool: Tool,
     /// A node is killed in the middle.
-    pub(super) kill: bool,
+    pub(in crate::bench) kill: bool,
 }
 
 impl Case {
@@ -54,7 +55,7 @@ impl Case {
 }
 
 /// `3 nodes`.
-pub(super) fn nodes(number: usize) -> String {
+pub(in crate::bench) fn nodes(number: usize) -> String {
     format!("{number} node{}", if number == 1 { "" } else { "s" })
 }
 
@@ -70,19 +71,19 @@ impl fmt::Display for Case {
 }
 
 /// Why there are no figures, as a sentence.
-pub(super) type Failure = String;
+pub(in crate::bench) type Failure = String;
 
 /// Where transfers take place.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(in crate::bench) struct Place<'a> {
     /// The program under measurement.
-    pub(super) goldring: PathBuf,
+    pub(in crate::bench) goldring: PathBuf,
     /// Where the files are.
-    pub(super) memory: &'a Memory,
+    pub(in crate::bench) memory: &'a Memory,
     /// Where the programs' words are kept.
-    pub(super) logs: PathBuf,
+    pub(in crate::bench) logs: PathBuf,
     /// How much is sent, in bytes.
-    pub(super) size: u64,
+    pub(in crate::bench) size: u64,
 }
 
 impl Place<'_> {
@@ -91,7 +92,7 @@ impl Place<'_> {
     /// # Errors
     /// The network or the files cannot be made, or somebody pressed Ctrl-C. What a tool
     /// does wrong is no error but a result.
-    pub(super) fn measure(&self, case: &Case) -> Result<Result<Figures, Failure>> {
+    pub(in crate::bench) fn measure(&self, case: &Case) -> Result<Result<Figures, Failure>> {
         if let Some(reason) = case.tool.unavailable(&self.goldring) {
             return Ok(Err(reason));
         }
@@ -108,7 +109,15 @@ impl Place<'_> {
             fs::create_dir(&home).with_context(|| format!("making {}", home.display()))?;
         }
         let golden = home(&folder, 0);
-        fs::hard_link(&source, golden.join(INPUT)).context("linking the source")?;
+        match case.data {
+            Data::Tree => {
+                symlink(&source, golden.join(INPUT)).context("linking the source")?;
+                for host in 1..=case.nodes {
+                    fs::create_dir(home(&folder, host).join(OUTPUT)).context("making a folder")?;
+                }
+            }
+            _ => fs::hard_link(&source, golden.join(INPUT)).context("linking the source")?,
+        }
         if let Some(config) = case.tool.config(case.nodes) {
             fs::write(golden.join(CONFIG), config).context("writing the configuration")?;
         }
@@ -144,7 +153,7 @@ struct Transfer<'a> {
     case: &'a Case,
     net: Net,
     folder: PathBuf,
-    /// By host; while they are started, the last ones first.
+    /// By host, once all are started; before, in the order of their starts.
     programs: Vec<Process>,
     /// Who was killed.
     victim: Option<usize>,
@@ -152,16 +161,10 @@ struct Transfer<'a> {
 
 impl Transfer<'_> {
     fn run(&mut self) -> Result<Result<Figures, Failure>> {
-        // From the end, so that everybody finds the next one listening.
-        for host in (1..=self.case.nodes).rev() {
-            self.start(host)?;
-            if let Err(failure) = self.ready(host)? {
-                return Ok(Err(failure));
-            }
-        }
-        let (busy, begin) = (process::busy(), Instant::now());
-        self.start(0)?;
-        self.programs.reverse();
+        let (busy, begin) = match self.start_all()? {
+            Ok(began) => began,
+            Err(failure) => return Ok(Err(failure)),
+        };
         if let Err(failure) = self.wait(begin)? {
             return Ok(Err(failure));
         }
@@ -186,13 +189,34 @@ impl Transfer<'_> {
             wall,
             others: figures::others(busy, cpu.iter().sum(), wall, processors),
             cpu,
-            peak: self
-                .programs
-                .iter()
-                .map(|program| program.peak)
-                .max()
-                .unwrap_or(0),
+            peaks: self.programs.iter().map(|program| program.peak).collect(),
         }))
+    }
+
+    /// Starts everybody; gives how busy all processors had been, and when it began: with
+    /// the start of the one without whom nothing moves.
+    fn start_all(&mut self) -> Result<Result<(Option<f64>, Instant), Failure>> {
+        let golden_first = self.case.tool.golden_comes_first();
+        let mut order: Vec<usize> = (0..=self.case.nodes).collect();
+        if !golden_first {
+            // From the end, so that everybody finds the next one listening.
+            order.reverse();
+        }
+        let Some((&last, others)) = order.split_last() else {
+            bail!("nobody is to be started");
+        };
+        for &host in others {
+            self.start(host)?;
+            if let Err(failure) = self.ready(host)? {
+                return Ok(Err(failure));
+            }
+        }
+        let began = (process::busy(), Instant::now());
+        self.start(last)?;
+        if !golden_first {
+            self.programs.reverse();
+        }
+        Ok(Ok(began))
     }
 
     fn start(&mut self, host: usize) -> Result<()> {
@@ -320,7 +344,11 @@ impl Transfer<'_> {
     fn compare(&self, source: &Path) -> Result<Option<Failure>> {
         for (host, _) in self.survivors().filter(|(host, _)| *host > 0) {
             let copy = home(&self.folder, host).join(OUTPUT);
-            if let Some(difference) = data::difference(source, &copy)? {
+            let difference = match self.case.data {
+                Data::Tree => data::trees_differ(&self.place.goldring, source, &copy)?,
+                _ => data::difference(source, &copy)?,
+            };
+            if let Some(difference) = difference {
                 return Ok(Some(format!("wrong on n{host}: {difference}")));
             }
         }

@@ -8,60 +8,78 @@ const PAYLOAD: f64 = 1448.0;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Bytes of data that a link of `rate` Mbit/s takes in a second by TCP.
-pub(super) fn payload_limit(rate: u32) -> f64 {
+pub(in crate::bench) fn payload_limit(rate: u32) -> f64 {
     f64::from(rate) * 1e6 / 8.0 * PAYLOAD / FRAME
 }
 
 /// MB/s (10^6 bytes) of so many bytes in so many seconds.
-pub(super) fn megabytes_per_second(bytes: u64, seconds: f64) -> f64 {
+pub(in crate::bench) fn megabytes_per_second(bytes: u64, seconds: f64) -> f64 {
     bytes as f64 / 1e6 / seconds.max(1e-9)
 }
 
 /// Seconds of processors for each GiB that was sent.
-pub(super) fn per_gib(seconds: f64, bytes: u64) -> f64 {
+pub(in crate::bench) fn per_gib(seconds: f64, bytes: u64) -> f64 {
     seconds * GIB / bytes.max(1) as f64
 }
 
 /// What one transfer took.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Figures {
+pub(in crate::bench) struct Figures {
     /// Seconds from the start of the golden node to the end of the last host.
-    pub(super) wall: f64,
+    pub(in crate::bench) wall: f64,
     /// Seconds of processors of each host, the golden node first.
-    pub(super) cpu: Vec<f64>,
-    /// The most memory of one process, in bytes.
-    pub(super) peak: u64,
+    pub(in crate::bench) cpu: Vec<f64>,
+    /// The most memory of one process of each host, in bytes.
+    pub(in crate::bench) peaks: Vec<u64>,
     /// The part of all processors that was busy with something else, 0 to 1; the
     /// kernel's work for the network is in it.
-    pub(super) others: f64,
+    pub(in crate::bench) others: f64,
 }
 
 impl Figures {
     /// Seconds of processors of all hosts.
-    pub(super) fn cpu(&self) -> f64 {
+    pub(in crate::bench) fn cpu(&self) -> f64 {
         self.cpu.iter().sum()
     }
 
     /// Seconds of processors of a node, the golden one left out.
-    pub(super) fn cpu_of_a_node(&self) -> f64 {
+    pub(in crate::bench) fn cpu_of_a_node(&self) -> f64 {
         let nodes = self.cpu.get(1..).unwrap_or_default();
         nodes.iter().sum::<f64>() / nodes.len().max(1) as f64
+    }
+
+    /// The most memory of one process of the golden node, in bytes.
+    pub(in crate::bench) fn peak_of_golden(&self) -> u64 {
+        self.peaks.first().copied().unwrap_or(0)
+    }
+
+    /// The most memory of one process of a node, in bytes.
+    pub(in crate::bench) fn peak_of_nodes(&self) -> u64 {
+        let nodes = self.peaks.get(1..).unwrap_or_default();
+        nodes.iter().copied().max().unwrap_or(0)
     }
 }
 
 /// Which part of all processors others used: from the seconds they were busy, ours, the
 /// seconds that passed and their number.
-pub(super) fn others(busy: f64, ours: f64, wall: f64, processors: f64) -> f64 {
+pub(in crate::bench) fn others(busy: f64, ours: f64, wall: f64, processors: f64) -> f64 {
     ((busy - ours) / (wall * processors).max(1e-9)).clamp(0.0, 1.0)
 }
 
 /// Seconds that each further node costs, from the fewest to the most nodes; each point
 /// is (nodes, seconds).
-pub(super) fn slope(points: &[(usize, f64)]) -> Option<f64> {
+pub(in crate::bench) fn slope(points: &[(usize, f64)]) -> Option<f64> {
     let fewest = points.iter().min_by_key(|(nodes, _)| *nodes)?;
     let most = points.iter().max_by_key(|(nodes, _)| *nodes)?;
     let nodes = most.0 - fewest.0;
     (nodes > 0).then(|| (most.1 - fewest.1) / nodes as f64)
+}
+
+/// How many times longer the most nodes take than the fewest.
+pub(in crate::bench) fn growth(points: &[(usize, f64)]) -> Option<f64> {
+    let fewest = points.iter().min_by_key(|(nodes, _)| *nodes)?;
+    let most = points.iter().max_by_key(|(nodes, _)| *nodes)?;
+    (most.0 > fewest.0).then(|| most.1 / fewest.1.max(1e-9))
 }
 
 #[cfg(test)]
@@ -92,11 +110,12 @@ mod tests {
         let figures = Figures {
             wall: 1.0,
             cpu: vec![1.0, 2.0, 4.0],
-            peak: 0,
+            peaks: vec![9, 1, 3],
             others: 0.0,
         };
         near(figures.cpu(), 7.0);
         near(figures.cpu_of_a_node(), 3.0);
+        assert_eq!((figures.peak_of_golden(), figures.peak_of_nodes()), (9, 3));
     }
 
     #[test]
@@ -111,5 +130,7 @@ mod tests {
         assert_eq!(slope(&[]), None);
         assert_eq!(slope(&[(3, 2.0), (3, 9.0)]), None);
         near(slope(&[(7, 8.0), (1, 2.0), (3, 100.0)]).unwrap(), 1.0);
+        near(growth(&[(7, 8.0), (1, 2.0), (3, 100.0)]).unwrap(), 4.0);
+        assert_eq!(growth(&[(3, 2.0)]), None);
     }
 }

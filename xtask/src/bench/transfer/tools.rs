@@ -8,11 +8,11 @@ use super::options::Rate;
 use crate::host::{Need, need};
 
 /// The file that the golden node sends.
-pub(super) const INPUT: &str = "in";
+pub(in crate::bench) const INPUT: &str = "in";
 /// The file that a node writes.
-pub(super) const OUTPUT: &str = "out";
+pub(in crate::bench) const OUTPUT: &str = "out";
 /// The golden node's configuration.
-pub(super) const CONFIG: &str = "ring.cfg";
+pub(in crate::bench) const CONFIG: &str = "ring.cfg";
 /// mbuffer and nc listen here, as dolly and dolly+ do.
 const PORT: u16 = 9998;
 /// udp-receiver listens here.
@@ -25,9 +25,16 @@ const UDP_SHARE: u32 = 90;
 /// hundredths of the memory it takes twice as long.
 const MBUFFER: [&str; 6] = ["mbuffer", "-q", "-s", "1M", "-m", "64M"];
 
-/// A way to bring a file to all hosts.
+/// ka-d-client listens here, and so does ka-d-server.
+const KA_PORT: u16 = 30764;
+/// What a tar that carries all that goldring does is told; its blocks as well, since larger
+/// ones are faster.
+const TAR: &str =
+    "--xattrs --xattrs-include='*' --acls --selinux --numeric-owner --blocking-factor=128";
+
+/// A way to bring a file, or a tree, to all hosts.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Tool {
+pub(in crate::bench) enum Tool {
     /// goldring dolly, as the old dolly speaks
     Goldring,
     /// goldring dollyS --plain and dollyC, as the old dolly+ speaks
@@ -40,11 +47,17 @@ pub(super) enum Tool {
     Udpcast,
     /// A chain of nc and tee
     Nc,
+    /// goldring's files over ka; `bench files` measures it
+    #[value(skip)]
+    KaFiles,
+    /// tar, a chain of mbuffer -O, and tar; the other is compared with it
+    #[value(skip)]
+    Tar,
 }
 
 /// Where a node that is ready listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listens {
+pub(in crate::bench) enum Listens {
     /// On a TCP port.
     Tcp(u16),
     /// On a UDP port.
@@ -52,8 +65,10 @@ pub(super) enum Listens {
 }
 
 impl Tool {
-    /// All of them.
-    pub(super) const ALL: &[Self] = &[
+    /// Those that bring a tree.
+    pub(in crate::bench) const TREES: &[Self] = &[Self::KaFiles, Self::Tar];
+    /// Those that bring a file.
+    pub(in crate::bench) const RINGS: &[Self] = &[
         Self::Goldring,
         Self::Plain,
         Self::Plus,
@@ -63,7 +78,7 @@ impl Tool {
     ];
 
     /// As reports call it.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::bench) fn name(self) -> &'static str {
         match self {
             Self::Goldring => "goldring dolly --plain",
             Self::Plain => "goldring dolly+ --plain",
@@ -71,21 +86,23 @@ impl Tool {
             Self::Mbuffer => "mbuffer -O",
             Self::Udpcast => "udpcast",
             Self::Nc => "nc and tee",
+            Self::KaFiles => "goldring files over ka",
+            Self::Tar => "tar | mbuffer | tar",
         }
     }
 
     /// What must be installed for it.
-    pub(super) fn need(self) -> Option<Need> {
+    pub(in crate::bench) fn need(self) -> Option<Need> {
         match self {
-            Self::Goldring | Self::Plain | Self::Plus => None,
-            Self::Mbuffer => Some(need("mbuffer", "mbuffer")),
+            Self::Goldring | Self::Plain | Self::Plus | Self::KaFiles => None,
+            Self::Mbuffer | Self::Tar => Some(need("mbuffer", "mbuffer")),
             Self::Udpcast => Some(need("udp-sender", "udpcast")),
             Self::Nc => Some(need("/bin/nc.openbsd", "netcat-openbsd")),
         }
     }
 
     /// Why it cannot run here, if so.
-    pub(super) fn unavailable(self, goldring: &Path) -> Option<String> {
+    pub(in crate::bench) fn unavailable(self, goldring: &Path) -> Option<String> {
         if let Some(need) = self.need().filter(|need| !need.is_met()) {
             let package = need.package;
             return Some(format!(
@@ -112,16 +129,28 @@ impl Tool {
             .then(|| format!("this goldring has no {} yet", absent.join(" and no ")))
     }
 
+    /// The one with which the others are compared.
+    pub(in crate::bench) fn is_reference(self) -> bool {
+        matches!(self, Self::Mbuffer | Self::Tar)
+    }
+
+    /// Whether nodes look for the golden node, which is there before them. The others
+    /// connect to nodes that are there.
+    pub(in crate::bench) fn golden_comes_first(self) -> bool {
+        self == Self::KaFiles
+    }
+
     /// Where its nodes listen once they are ready.
-    pub(super) fn listens(self) -> Listens {
+    pub(in crate::bench) fn listens(self) -> Listens {
         match self {
             Self::Udpcast => Listens::Udp(UDP_PORT),
+            Self::KaFiles => Listens::Tcp(KA_PORT),
             _ => Listens::Tcp(PORT),
         }
     }
 
     /// The golden node's configuration, for those that have one.
-    pub(super) fn config(self, nodes: usize) -> Option<String> {
+    pub(in crate::bench) fn config(self, nodes: usize) -> Option<String> {
         let mut text = match self {
             Self::Goldring => format!("infile {INPUT}\noutfile {OUTPUT}\n"),
             Self::Plain | Self::Plus => format!("iofiles 1\n{INPUT} > {OUTPUT}\n"),
@@ -140,7 +169,7 @@ impl Tool {
     }
 
     /// What runs on a host; 0 is the golden node.
-    pub(super) fn words(
+    pub(in crate::bench) fn words(
         self,
         goldring: &str,
         (host, nodes): (usize, usize),
@@ -158,12 +187,56 @@ impl Tool {
             Self::Mbuffer => mbuffer(host, next),
             Self::Udpcast => udpcast(host, nodes, rate),
             Self::Nc => words(&["sh", "-c", &nc(host, next)]),
+            Self::KaFiles => ka(goldring, host, nodes),
+            Self::Tar => words(&["bash", "-c", &tar(host, next)]),
         }
     }
 }
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// As `ka-d` does it, with the commands of its parts.
+fn ka(goldring: &str, host: usize, nodes: usize) -> Vec<String> {
+    let session = ["-s", "bench", "-e"];
+    let (role, command, more) = match host {
+        0 => {
+            let more = ["-n".to_owned(), nodes.to_string()];
+            (
+                "ka-d-server",
+                format!("{goldring} files send --tree {INPUT}/"),
+                more.to_vec(),
+            )
+        }
+        _ => (
+            "ka-d-client",
+            format!("{goldring} files receive {OUTPUT}"),
+            words(&["-w"]),
+        ),
+    };
+    [
+        words(&[goldring, role]),
+        words(&session),
+        vec![command],
+        more,
+    ]
+    .concat()
+}
+
+fn tar(host: usize, next: Option<String>) -> String {
+    let mbuffer = MBUFFER.join(" ");
+    let onward = next.map_or_else(String::new, |next| format!(" -O {next}:{PORT}"));
+    match host {
+        0 => format!(
+            "set -o pipefail; tar --create --format=pax --sparse --one-file-system {TAR} \
+             --directory {INPUT}/ . | {mbuffer}{onward}"
+        ),
+        _ => format!(
+            "set -o pipefail; {mbuffer} -I {PORT} -o -{onward} | tar --extract {TAR} \
+             --directory {OUTPUT}"
+        ),
+    }
 }
 
 fn mbuffer(host: usize, next: Option<String>) -> Vec<String> {
@@ -256,6 +329,16 @@ mod tests {
             ),
             (Tool::Nc, 2, "sh -c exec nc.openbsd -d -l 9998 > out"),
             (
+                Tool::KaFiles,
+                0,
+                "goldring ka-d-server -s bench -e goldring files send --tree in/ -n 2",
+            ),
+            (
+                Tool::KaFiles,
+                2,
+                "goldring ka-d-client -s bench -e goldring files receive out -w",
+            ),
+            (
                 Tool::Udpcast,
                 2,
                 "udp-receiver --file out --interface eth0 --nokbd --no-progress",
@@ -263,6 +346,11 @@ mod tests {
         ] {
             assert_eq!(line(tool, host, None), expected);
         }
+        let relay = line(Tool::Tar, 1, None);
+        assert!(
+            relay.contains("mbuffer -q -s 1M -m 64M -I 9998 -o - -O n2:9998 | tar --extract "),
+            "{relay}"
+        );
         let limited = line(Tool::Udpcast, 0, Some(400));
         assert!(
             limited.ends_with("--min-receivers 2 --max-bitrate 360000k"),

@@ -11,28 +11,28 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 /// A program and everything it starts. All of it is killed when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::bench) struct Process {
     child: Child,
     log: PathBuf,
     /// The most memory of one process of it, in bytes.
-    pub(super) peak: u64,
+    pub(in crate::bench) peak: u64,
     /// How it ended, once it has.
-    pub(super) end: Option<End>,
+    pub(in crate::bench) end: Option<End>,
 }
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct End {
-    pub(super) at: Instant,
+pub(in crate::bench) struct End {
+    pub(in crate::bench) at: Instant,
     /// `None`: a signal ended it.
-    pub(super) code: Option<i32>,
+    pub(in crate::bench) code: Option<i32>,
     /// Seconds of processors, its children included.
-    pub(super) cpu: f64,
+    pub(in crate::bench) cpu: f64,
 }
 
 impl Process {
     /// Starts `words` in a namespace and a folder; what it says goes to `log`.
-    pub(super) fn start(
+    pub(in crate::bench) fn start(
         namespace: &str,
         (folder, log): (&Path, PathBuf),
         name: &str,
@@ -61,12 +61,12 @@ impl Process {
     }
 
     /// Its id; only while it has not been found to have ended.
-    pub(super) fn id(&self) -> u32 {
+    pub(in crate::bench) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Looks whether it has ended.
-    pub(super) fn look(&mut self) -> Result<()> {
+    pub(in crate::bench) fn look(&mut self) -> Result<()> {
         if self.end.is_some() {
             return Ok(());
         }
@@ -92,7 +92,7 @@ impl Process {
     }
 
     /// Looks how much memory each of its processes has used.
-    pub(super) fn look_at_memory(&mut self) {
+    pub(in crate::bench) fn look_at_memory(&mut self) {
         if self.end.is_some() {
             return;
         }
@@ -102,17 +102,19 @@ impl Process {
             let read = |file: String| fs::read_to_string(file).unwrap_or_default();
             let peak = high_water(&read(format!("/proc/{id}/status")));
             self.peak = self.peak.max(peak.unwrap_or(0));
-            let children = read(format!("/proc/{id}/task/{id}/children"));
-            look_at.extend(
-                children
-                    .split_ascii_whitespace()
-                    .filter_map(|id| id.parse::<u32>().ok()),
-            );
+            // Any thread may have started one.
+            let tasks = fs::read_dir(format!("/proc/{id}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                let children = fs::read_to_string(task.path().join("children"));
+                let children = children.unwrap_or_default();
+                let ids = children.split_ascii_whitespace();
+                look_at.extend(ids.filter_map(|id| id.parse::<u32>().ok()));
+            }
         }
     }
 
     /// Kills it and what it started.
-    pub(super) fn kill(&self) {
+    pub(in crate::bench) fn kill(&self) {
         if self.end.is_none() {
             // It may have ended a moment ago.
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
@@ -120,7 +122,7 @@ impl Process {
     }
 
     /// The last thing it said.
-    pub(super) fn last_words(&self) -> String {
+    pub(in crate::bench) fn last_words(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let line = text
@@ -165,7 +167,7 @@ fn high_water(status: &str) -> Option<u64> {
 
 /// Seconds for which all processors together were busy since the start of this machine,
 /// from `/proc/stat` (proc_stat(5)).
-pub(super) fn busy() -> Option<f64> {
+pub(in crate::bench) fn busy() -> Option<f64> {
     busy_in(&fs::read_to_string("/proc/stat").ok()?)
 }
 

@@ -12,14 +12,14 @@ use crate::bench::stats;
 
 /// A transfer and how it went.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) run: u8,
-    pub(super) case: Case,
-    pub(super) result: Result<Figures, Failure>,
+pub(in crate::bench) struct Row {
+    pub(in crate::bench) run: u8,
+    pub(in crate::bench) case: Case,
+    pub(in crate::bench) result: Result<Figures, Failure>,
 }
 
 /// One line on a transfer.
-pub(super) fn told(row: &Row, size: u64) -> String {
+pub(in crate::bench) fn told(row: &Row, size: u64) -> String {
     match &row.result {
         Ok(figures) => format!(
             "{}: {:.2} s, {:.1} MB/s, {:.1} s of processors for a GiB",
@@ -33,9 +33,9 @@ pub(super) fn told(row: &Row, size: u64) -> String {
 }
 
 /// One line for each transfer.
-pub(super) fn csv(rows: &[Row]) -> String {
+pub(in crate::bench) fn csv(rows: &[Row]) -> String {
     let mut text = String::from(
-        "run,Mbit/s,nodes,data,tool,killed,wall s,peak bytes,others' part,processor s of each host,failure\n",
+        "run,Mbit/s,nodes,data,tool,killed,wall s,peak bytes of each host,others' part,processor s of each host,failure\n",
     );
     for Row { run, case, result } in rows {
         let rate = case
@@ -54,8 +54,9 @@ pub(super) fn csv(rows: &[Row]) -> String {
         let _ = match result {
             Ok(figures) => {
                 let cpu: Vec<String> = figures.cpu.iter().map(f64::to_string).collect();
-                let (wall, peak, others) = (figures.wall, figures.peak, figures.others);
-                writeln!(text, "{wall:.4},{peak},{others:.3},{},", cpu.join(" "))
+                let peaks: Vec<String> = figures.peaks.iter().map(u64::to_string).collect();
+                let (wall, peaks, others) = (figures.wall, peaks.join(" "), figures.others);
+                writeln!(text, "{wall:.4},{peaks},{others:.3},{},", cpu.join(" "))
             }
             Err(failure) => writeln!(text, ",,,,\"{}\"", failure.replace('"', "'")),
         };
@@ -69,7 +70,8 @@ struct Middle {
     wall: f64,
     cpu: f64,
     cpu_of_a_node: f64,
-    peak: f64,
+    peak_of_golden: f64,
+    peak_of_nodes: f64,
 }
 
 fn middle<'a>(figures: impl Iterator<Item = &'a Figures>) -> Option<Middle> {
@@ -82,7 +84,8 @@ fn middle<'a>(figures: impl Iterator<Item = &'a Figures>) -> Option<Middle> {
         wall: of(&|figures| figures.wall)?,
         cpu: of(&|figures| figures.cpu())?,
         cpu_of_a_node: of(&|figures| figures.cpu_of_a_node())?,
-        peak: of(&|figures| figures.peak as f64)?,
+        peak_of_golden: of(&|figures| figures.peak_of_golden() as f64)?,
+        peak_of_nodes: of(&|figures| figures.peak_of_nodes() as f64)?,
     })
 }
 
@@ -110,7 +113,7 @@ impl Results<'_> {
 }
 
 /// The tables.
-pub(super) fn report(rows: &[Row], size: u64) -> String {
+pub(in crate::bench) fn report(rows: &[Row], size: u64) -> String {
     let mut text = String::new();
     let results = Results { rows };
     // In the order in which they were measured.
@@ -147,7 +150,7 @@ pub(super) fn report(rows: &[Row], size: u64) -> String {
     text
 }
 
-/// Tools of some rows, each once, in the order of [`Tool::ALL`].
+/// Tools of some rows, each once, in the order of [`Tool`].
 fn tools(rows: &[Row]) -> BTreeSet<Tool> {
     rows.iter().map(|row| row.case.tool).collect()
 }
@@ -169,15 +172,27 @@ fn table(text: &mut String, results: &Results<'_>, group: &Case, size: u64) {
     );
     let _ = writeln!(
         text,
-        "{:<24} {:>8} {:>7} {:>6}   {:>9} {:>8}   {:>7}   {:>8} {:>6}",
-        "", "seconds", "MB/s", "link", "CPU s/GiB", "a node", "peak MB", "x speed", "x CPU"
+        "{:<24} {:>8} {:>7} {:>6}   {:>9} {:>8}   {:>7} {:>6}   {:>8} {:>6}",
+        "",
+        "seconds",
+        "MB/s",
+        "link",
+        "CPU s/GiB",
+        "a node",
+        "peak MB",
+        "a node",
+        "x speed",
+        "x CPU"
     );
     let of = |tool| Case {
         tool,
         kill: false,
         ..*group
     };
-    let reference = results.middle(&of(Tool::Mbuffer));
+    let reference = tools(results.rows)
+        .into_iter()
+        .find(|tool| tool.is_reference())
+        .and_then(|tool| results.middle(&of(tool)));
     for tool in tools(results.rows) {
         let case = of(tool);
         if let Some(middle) = results.middle(&case) {
@@ -209,11 +224,12 @@ fn line(middle: &Middle, reference: Option<&Middle>, rate: Rate, size: u64) -> S
         )
     });
     format!(
-        "{:>8.2} {speed:>7.1} {link:>6}   {:>9.2} {:>8.2}   {:>7.0}   {ratios}",
+        "{:>8.2} {speed:>7.1} {link:>6}   {:>9.2} {:>8.2}   {:>7.0} {:>6.0}   {ratios}",
         middle.wall,
         figures::per_gib(middle.cpu, size),
         figures::per_gib(middle.cpu_of_a_node, size),
-        middle.peak / 1e6,
+        middle.peak_of_golden / 1e6,
+        middle.peak_of_nodes / 1e6,
     )
 }
 
@@ -265,8 +281,9 @@ fn slopes(text: &mut String, results: &Results<'_>) {
         if let Some(slope) = figures::slope(&points) {
             let (rate, data) = (case.rate, case.data.name());
             lines.push(format!(
-                "{:<24} {slope:>8.2}   {rate}, {data}",
-                case.tool.name()
+                "{:<24} {slope:>8.2} {:>7.2}   {rate}, {data}",
+                case.tool.name(),
+                figures::growth(&points).unwrap_or(1.0)
             ));
         }
     }
@@ -274,7 +291,7 @@ fn slopes(text: &mut String, results: &Results<'_>) {
         lines.sort();
         let _ = writeln!(
             text,
-            "seconds for each further node\n{}\n",
+            "seconds for each further node, and how much longer the most nodes take than the fewest\n{}\n",
             lines.join("\n")
         );
     }
@@ -299,7 +316,7 @@ mod tests {
                 .map(|wall| Figures {
                     wall,
                     cpu: vec![1.0, wall / 10.0],
-                    peak: 30_000_000,
+                    peaks: vec![30_000_000, 20_000_000],
                     others: 0.25,
                 })
                 .map_err(str::to_owned),
@@ -324,10 +341,10 @@ mod tests {
         let text = report(&rows, 1_000_000_000);
         for part in [
             "1 node, random bytes, 1000000000 bytes, links of 400 Mbit/s, which carry 47.8 MB/s of data\n",
-            "goldring dolly --plain      20.00    50.0  105 %        3.22     2.15        30       1.50   0.75\n",
+            "goldring dolly --plain      20.00    50.0  105 %        3.22     2.15        30     20       1.50   0.75\n",
             "nc and tee               failed: n1 ended with 1: \"no\"\n",
             "  with a node killed        28.50 +2.50 s\n",
-            "goldring dolly --plain       3.00   400 Mbit/s, random bytes\n",
+            "goldring dolly --plain       3.00    1.30   400 Mbit/s, random bytes\n",
             "25 % in the middle, 25 % at most",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
@@ -335,7 +352,7 @@ mod tests {
         let text = csv(&rows);
         assert!(
             text.contains(
-                "\n1,400,1,random bytes,goldring dolly --plain,false,20.0000,30000000,0.250,1 2,\n"
+                "\n1,400,1,random bytes,goldring dolly --plain,false,20.0000,30000000 20000000,0.250,1 2,\n"
             ),
             "{text}"
         );

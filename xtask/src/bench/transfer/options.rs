@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// The limit of a link in Mbit/s (10^6 bits), if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rate(pub(super) Option<u32>);
+pub(in crate::bench) struct Rate(pub(in crate::bench) Option<u32>);
 
 impl FromStr for Rate {
     type Err = String;
@@ -30,7 +30,7 @@ impl fmt::Display for Rate {
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
+pub(in crate::bench) struct Size(pub(in crate::bench) u64);
 
 impl FromStr for Size {
     type Err = String;

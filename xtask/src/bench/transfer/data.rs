@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::tree;
 use crate::host;
 
 /// Half of the data alternates in pieces of so many bytes.
@@ -16,19 +17,43 @@ const SPARE: u64 = 1 << 30;
 
 /// What the bytes are like.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Data {
+pub(in crate::bench) enum Data {
     /// Nothing in it repeats
     Random,
     /// 4 MiB of random bytes, 4 MiB of zeros, and so on
     Half,
+    /// A tree of files; `bench files` sends it
+    #[value(skip)]
+    Tree,
+}
+
+/// How much is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::bench) struct Amount {
+    /// Bytes of content.
+    pub(in crate::bench) bytes: u64,
+    /// Empty files besides; in a tree only.
+    pub(in crate::bench) files: u64,
+}
+
+impl Amount {
+    /// Memory that it takes, in bytes: half a page of each small file is of no use, and an
+    /// empty one is an inode and a name.
+    pub(super) fn memory(self) -> u64 {
+        match self.files {
+            0 => self.bytes,
+            files => self.bytes + (files << 10),
+        }
+    }
 }
 
 impl Data {
     /// As reports call it.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::bench) fn name(self) -> &'static str {
         match self {
             Self::Random => "random bytes",
             Self::Half => "half zeros",
+            Self::Tree => "a tree of files",
         }
     }
 
@@ -36,13 +61,14 @@ impl Data {
         match self {
             Self::Random => "random",
             Self::Half => "half",
+            Self::Tree => "tree",
         }
     }
 }
 
 /// A tmpfs; unmounted when dropped.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(in crate::bench) struct Memory {
     folder: PathBuf,
 }
 
@@ -51,7 +77,7 @@ impl Memory {
     ///
     /// # Errors
     /// This machine has less memory.
-    pub(super) fn mount(folder: &Path, bytes: u64) -> Result<Self> {
+    pub(in crate::bench) fn mount(folder: &Path, bytes: u64) -> Result<Self> {
         let text = fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
         let available = available(&text).context("no MemAvailable in /proc/meminfo")?;
         if available < bytes + SPARE {
@@ -63,10 +89,12 @@ impl Memory {
             );
         }
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let room = bytes + (64 << 20);
+        // Files are rounded up to pages.
+        let room = bytes + bytes / 4 + (64 << 20);
         host::run(
             Command::new("mount")
-                .args(["-t", "tmpfs", "-o", &format!("size={room}"), "bench"])
+                .args(["-t", "tmpfs", "-o"])
+                .args([&format!("size={room},nr_inodes=0"), "bench"])
                 .arg(folder),
         )?;
         Ok(Self {
@@ -75,24 +103,31 @@ impl Memory {
     }
 
     /// Where a kind's source is.
-    pub(super) fn source(&self, data: Data) -> PathBuf {
+    pub(in crate::bench) fn source(&self, data: Data) -> PathBuf {
         self.folder.join(data.file())
     }
 
-    /// Makes a kind's source.
+    /// Makes a kind's source; tells what it is.
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn make(&self, data: Data, size: u64) -> Result<()> {
+    pub(in crate::bench) fn make(&self, data: Data, amount: &Amount) -> Result<String> {
         let path = self.source(data);
-        write(&path, data, size).with_context(|| format!("writing {}", path.display()))
+        let told = match data {
+            Data::Tree => {
+                tree::make(&path, amount.bytes, amount.files).map(|made| made.to_string())
+            }
+            _ => write(&path, data, amount.bytes)
+                .map(|()| format!("{} bytes, {}", amount.bytes, data.name())),
+        };
+        told.with_context(|| format!("writing {}", path.display()))
     }
 
     /// An empty folder for the files of one transfer.
     ///
     /// # Errors
     /// It cannot be made.
-    pub(super) fn fresh(&self) -> Result<PathBuf> {
+    pub(in crate::bench) fn fresh(&self) -> Result<PathBuf> {
         let folder = self.folder.join("hosts");
         if folder.exists() {
             fs::remove_dir_all(&folder)
@@ -139,11 +174,31 @@ fn write(path: &Path, data: Data, size: u64) -> io::Result<()> {
     out.flush()
 }
 
+/// Where one tree differs from another: a sentence, or nothing when it does not.
+///
+/// # Errors
+/// goldring does not start.
+pub(in crate::bench) fn trees_differ(
+    goldring: &Path,
+    source: &Path,
+    copy: &Path,
+) -> Result<Option<String>> {
+    let output = Command::new(goldring)
+        .args(["files", "compare"])
+        .args([source, copy])
+        .output()
+        .context("starting goldring files compare")?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let first = said.lines().next().unwrap_or("it said nothing");
+    Ok((!output.status.success()).then(|| first.to_owned()))
+}
+
 /// Where `copy` differs from `source`: a sentence, or nothing when it does not.
 ///
 /// # Errors
 /// The source cannot be read.
-pub(super) fn difference(source: &Path, copy: &Path) -> Result<Option<String>> {
+pub(in crate::bench) fn difference(source: &Path, copy: &Path) -> Result<Option<String>> {
     let doing = || format!("reading {}", source.display());
     let mut source = File::open(source).with_context(doing)?;
     let mut copy = match File::open(copy) {
