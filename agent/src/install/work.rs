@@ -19,7 +19,9 @@ use crate::files::{make_folders, read_list};
 use crate::killpoint::{killpoint, within};
 use crate::partition::Plan;
 use crate::partition::apply::apply;
+use crate::tools::guessmounts::World;
 use crate::tools::run::{Programs, Runner};
+use crate::tools::volumes;
 
 /// Where what travels first is kept, and where the clone is mounted.
 const PARCEL: &str = "/run/goldring/deployment";
@@ -51,6 +53,14 @@ pub(super) struct Work {
     target: Target,
 }
 
+/// What is built upon the disks is stopped: nobody has any use of it but this clone.
+fn stop_idle(root: &Root) {
+    volumes::stop_idle(&mut World {
+        root,
+        runner: &mut Programs,
+    });
+}
+
 fn say(line: &str) {
     eprintln!("ka: {line}");
 }
@@ -65,6 +75,7 @@ pub(super) fn prepare(here: Here, input: PipeReader) -> anyhow::Result<Work> {
     let deployment = read(&folder.join(DEPLOYMENT_FILE))?;
     let deployment = Deployment::parse(&deployment).context("what the golden node sent")?;
     let manifest = read_list(&folder.join(MANIFEST_FILE))?;
+    stop_idle(&here.root);
     let plans = disks::assign(&here.root, &folder, &deployment.disks, &here.disks)?;
     disks::said(&deployment.disks, &plans)
         .iter()
@@ -185,6 +196,7 @@ impl Work {
     fn finish(mut self) -> anyhow::Result<Self> {
         let done = self.bootable();
         let unmounted = std::mem::take(&mut self.target).undo(&mut Programs);
+        stop_idle(&self.here.root);
         let all = done.and(unmounted).and_then(|()| {
             Programs
                 .run("sync", &[])

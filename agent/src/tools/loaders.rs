@@ -89,8 +89,9 @@ impl fmt::Display for Loader {
     }
 }
 
-/// All boot loaders that the system at `tree` shows signs of, those that fit this
-/// machine's firmware first. `mounted` are the folders that something is mounted on.
+/// All boot loaders that the system at `tree` shows signs of: those that are in use before one
+/// that is only packed there, then those that fit this machine's firmware. `mounted` are the
+/// folders that something is mounted on.
 pub(crate) fn find(tree: &Path, mounted: &[&str], efi: bool) -> Vec<Loader> {
     let tree = &Tree::new(tree);
     let esp = ["/boot/efi", "/efi", "/boot"]
@@ -113,8 +114,13 @@ pub(crate) fn find(tree: &Path, mounted: &[&str], efi: bool) -> Vec<Loader> {
         let program = program.clone();
         loaders.push(Loader::GrubBios { program });
     }
+    let mut only_packed = false;
     if let Some(esp) = esp {
         loaders.extend(on_esp(tree, esp, program, modules("x86_64-efi")));
+        // Systems that UEFI starts may have the package for a BIOS as well; only grub-install
+        // makes that folder.
+        let installed = ["/boot/grub/i386-pc", "/boot/grub2/i386-pc"];
+        only_packed = own_grub(tree, esp).is_some() && tree.first(&installed).is_none();
     }
     if !configured && tree.has("/boot/grub/menu.lst") {
         let program = tree.program(&["grub-install"]);
@@ -143,17 +149,23 @@ pub(crate) fn find(tree: &Path, mounted: &[&str], efi: bool) -> Vec<Loader> {
             ]),
         });
     }
-    loaders.sort_by_key(|loader| loader.is_efi() != efi);
+    let spare = |loader: &Loader| only_packed && matches!(loader, Loader::GrubBios { .. });
+    loaders.sort_by_key(|loader| (spare(loader), loader.is_efi() != efi));
     loaders
+}
+
+/// The folder of a GRUB below `EFI` that is not the one for firmware without an entry.
+fn own_grub(tree: &Tree, esp: &str) -> Option<String> {
+    let mut names = tree.names(&format!("{esp}/EFI")).into_iter();
+    names.find(|id| {
+        !id.eq_ignore_ascii_case("boot") && tree.has(&format!("{esp}/EFI/{id}/grubx64.efi"))
+    })
 }
 
 fn on_esp(tree: &Tree, esp: &str, program: Option<String>, modules: bool) -> Vec<Loader> {
     let mut loaders = Vec::new();
     let has = |id: &str, file: &str| tree.has(&format!("{esp}/EFI/{id}/{file}"));
-    let names = tree.names(&format!("{esp}/EFI"));
-    let own = |id: &&String| !id.eq_ignore_ascii_case("boot") && has(id, "grubx64.efi");
-    let id = names.iter().find(own).cloned();
-    match id {
+    match own_grub(tree, esp) {
         // grub2-install refuses machines with UEFI; its files come from packages.
         Some(id) if has(&id, "shimx64.efi") && program.as_deref() != Some("grub-install") => {
             loaders.push(Loader::Shim { id });

@@ -10,5 +10,5 @@ pub(crate) mod lsparts;
 pub(crate) mod run;
 pub(crate) mod systems;
 pub(crate) mod tree;
-mod volumes;
+pub(crate) mod volumes;
 pub(crate) mod watch;

@@ -98,3 +98,78 @@ pub(crate) fn stop(world: &mut World<'_>) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Stops all RAID and LVM that nobody uses, whoever started it: what a clone that broke off
+/// left behind would keep its disks from the next try. What is used goes on; who looks at the
+/// disks afterwards sees by whom.
+pub(crate) fn stop_idle(world: &mut World<'_>) {
+    let blocks = world.root.join("/sys/class/block");
+    let names = fs::read_dir(&blocks).into_iter().flatten().flatten();
+    let mut names: Vec<String> = names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    let of_lvm = |name: &String| {
+        let uuid = fs::read_to_string(blocks.join(name).join("dm/uuid"));
+        uuid.is_ok_and(|uuid| uuid.starts_with("LVM-"))
+    };
+    if names.iter().any(of_lvm) {
+        tell(world, "vgchange", &["--activate", "n"]);
+    }
+    for name in names
+        .iter()
+        .filter(|name| blocks.join(name).join("md").exists())
+    {
+        tell(world, "mdadm", &["--stop", &format!("/dev/{name}")]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use goldring_contract::Root;
+
+    use super::*;
+    use crate::tools::run::testing::Recorder;
+
+    fn stopped(files: &[(&str, &str)]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        for (name, text) in files {
+            let path = root.join(format!("/sys/class/block/{name}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        // One that is used does not keep the others.
+        let mut runner = Recorder::new(|line: &str| match line.contains("md0") {
+            true => anyhow::bail!("in use"),
+            false => Ok(String::new()),
+        });
+        stop_idle(&mut World {
+            root: &root,
+            runner: &mut runner,
+        });
+        runner.lines
+    }
+
+    #[test]
+    fn what_is_built_upon_disks_is_stopped_from_the_top() {
+        let files = [
+            ("sda/size", "9"),
+            ("md0/md/level", "raid1"),
+            ("md1/md/level", "raid1"),
+            ("md0p1/size", "9"),
+            ("dm-0/dm/uuid", "LVM-abc"),
+        ];
+        assert_eq!(
+            stopped(&files),
+            [
+                "vgchange --activate n",
+                "mdadm --stop /dev/md0",
+                "mdadm --stop /dev/md1"
+            ]
+        );
+        // An encrypted disk is none of them.
+        assert_eq!(stopped(&[("dm-0/dm/uuid", "CRYPT-LUKS2-abc")]), [""; 0]);
+        assert_eq!(stopped(&[]), [""; 0]);
+    }
+}

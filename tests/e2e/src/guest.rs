@@ -1,4 +1,4 @@
-//! A virtual machine that boots `vmlinuz` and `all.rdz` directly.
+//! A virtual machine that boots `vmlinuz` and `all.rdz` directly, or from its own disks.
 
 use std::fs::File;
 use std::io::Write;
@@ -27,12 +27,18 @@ pub enum Card {
     None,
 }
 
-/// A guest before it is switched on: 1 GiB of memory, an empty disk `/dev/vda`, and
-/// the card that it is given.
+/// Firmware of the UEFI kind (Debian's `ovmf`): its code, and variables that nobody has set.
+const UEFI: [&str; 2] = [
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+];
+
+/// A guest before it is switched on: 1 GiB of memory, the card that it is given, and an
+/// empty disk `/dev/vda` unless it starts from its own.
 #[derive(Debug)]
 pub struct Machine<'a> {
-    images: &'a Path,
-    words: String,
+    /// The folder with the images, and the kernel command line.
+    images: Option<(&'a Path, String)>,
     memory: u32,
     card: Card,
     room: Option<&'a Room>,
@@ -44,14 +50,40 @@ impl<'a> Machine<'a> {
     /// Boots the images in `images` with `words` on the kernel command line.
     pub fn new(images: &'a Path, words: &str) -> Self {
         Self {
-            images,
-            words: words.to_owned(),
+            images: Some((images, words.to_owned())),
+            ..Self::from_its_disks().card(Card::Connected)
+        }
+    }
+
+    /// Starts from its own disks, which [`Machine::arguments`] gives it, without a card.
+    pub fn from_its_disks() -> Self {
+        Self {
+            images: None,
             memory: 1024,
-            card: Card::Connected,
+            card: Card::None,
             room: None,
             unplugged: Vec::new(),
             arguments: Vec::new(),
         }
+    }
+
+    /// With firmware of the UEFI kind instead of a BIOS. `variables` is the file where it
+    /// keeps its variables, made when it is not there.
+    ///
+    /// # Errors
+    /// The firmware is not installed.
+    pub fn uefi(self, variables: &Path) -> Result<Self> {
+        let [code, unset] = UEFI;
+        if !variables.exists() {
+            std::fs::copy(unset, variables).with_context(|| format!("copying {unset}"))?;
+        }
+        let variables = variables.display();
+        Ok(self.arguments([
+            "-drive".to_owned(),
+            format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"),
+            "-drive".to_owned(),
+            format!("if=pflash,format=raw,unit=1,file={variables}"),
+        ]))
     }
 
     /// Its card, when it does not stand in a room.
@@ -128,19 +160,20 @@ impl<'a> Machine<'a> {
                 console.display()
             ))
             .args(["-serial", "chardev:console"])
-            .arg("-kernel")
-            .arg(self.images.join("vmlinuz"))
-            .arg("-initrd")
-            .arg(self.images.join("all.rdz"))
-            // On a busy machine the kernel's check of the timer fails, and then it routes
-            // interrupts in a way that leaves cards without any.
-            .args([
-                "-append",
-                &format!("console=ttyS0 no_timer_check {}", self.words),
-            ])
-            .arg("-drive")
-            .arg(empty_disk(folder.path(), DISK)?)
-            .args(network)
+            .args(network);
+        if let Some((images, words)) = &self.images {
+            command
+                .arg("-kernel")
+                .arg(images.join("vmlinuz"))
+                .arg("-initrd")
+                .arg(images.join("all.rdz"))
+                // On a busy machine the kernel's check of the timer fails, and then it routes
+                // interrupts in a way that leaves cards without any.
+                .args(["-append", &format!("console=ttyS0 no_timer_check {words}")])
+                .arg("-drive")
+                .arg(empty_disk(folder.path(), DISK)?);
+        }
+        command
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -164,29 +197,12 @@ impl<'a> Machine<'a> {
 /// # Errors
 /// QEMU does not start.
 pub fn boot_from(disk: &Path) -> Result<Guest> {
-    let folder = tempfile::tempdir()?;
-    let console = folder.path().join("console");
-    File::create(&console)?;
-    let child = Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg,thread=multi", "-no-reboot", "-m", "1024"])
-        .args(["-display", "none", "-monitor", "none", "-nic", "none"])
-        .arg("-serial")
-        .arg(format!("file:{}", console.display()))
-        .arg("-drive")
-        .arg(format!(
-            "file={},if=virtio,format=raw,cache=unsafe",
-            disk.display()
-        ))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(folder.path().join("qemu"))?)
-        .spawn()
-        .context("starting qemu-system-x86_64")?;
-    Ok(Guest {
-        child,
-        console,
-        folder,
-    })
+    Machine::from_its_disks()
+        .arguments([
+            "-drive".to_owned(),
+            format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()),
+        ])
+        .start()
 }
 
 /// An empty disk for QEMU's `-drive`.

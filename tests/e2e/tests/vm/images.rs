@@ -52,6 +52,25 @@ pub(crate) fn golden() -> Result<PathBuf> {
     .map_err(|error| anyhow!("making the golden disk: {error}"))
 }
 
+/// The disks of the lab's golden machine with this layout, and the variables of its firmware
+/// if that is UEFI; or those in the folder `GOLDRING_MACHINES`.
+pub(crate) fn golden_machine(layout: &str) -> Result<Vec<PathBuf>> {
+    if let Some(folder) = std::env::var_os("GOLDRING_MACHINES") {
+        let begin = format!("{layout}.");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        files.retain(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&begin) && (name.ends_with(".img") || name.ends_with(".vars"))
+        });
+        files.sort();
+        return Ok(files);
+    }
+    let said = xtask(&["golden", "--layout", layout])?;
+    Ok(said.lines().map(PathBuf::from).collect())
+}
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("images::built_twice_they_are_the_same", None, built_twice),

@@ -4,6 +4,7 @@ mod cards;
 mod clone;
 mod images;
 mod ka;
+mod ka_stacks;
 mod losses;
 mod mounted;
 mod network;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     trials.extend(network::trials());
     trials.extend(ramdisk::trials());
     trials.extend(ka::trials());
+    trials.extend(ka_stacks::trials());
     trials.extend(mounted::trials());
     trials.extend(web::trials());
     trials.extend(cards::trials());

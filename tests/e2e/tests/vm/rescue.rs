@@ -96,15 +96,15 @@ fn over_ssh() -> Result<()> {
 }
 
 /// Two pairs of keys.
-struct Keys {
-    right: PathBuf,
+pub(crate) struct Keys {
+    pub(crate) right: PathBuf,
     wrong: PathBuf,
     /// What the web server serves under the name on the kernel command line.
-    served: PathBuf,
+    pub(crate) served: PathBuf,
 }
 
 /// Serves stage 2, and first a web page where the key should be.
-fn serve_keys(room: &mut Room) -> Result<Keys> {
+pub(crate) fn serve_keys(room: &mut Room) -> Result<Keys> {
     let www = room.folder().join("www");
     let stage2 = www.join("cs4/install/stage2");
     fs::create_dir_all(&stage2)?;
@@ -130,9 +130,9 @@ fn serve_keys(room: &mut Room) -> Result<Keys> {
 }
 
 /// A person at another computer of the room.
-struct Ssh<'a> {
-    room: &'a Room,
-    key: PathBuf,
+pub(crate) struct Ssh<'a> {
+    pub(crate) room: &'a Room,
+    pub(crate) key: PathBuf,
 }
 
 impl Ssh<'_> {
@@ -159,7 +159,7 @@ impl Ssh<'_> {
     }
 
     /// What a command line printed, if it did well.
-    fn run(&self, line: &str) -> Result<String> {
+    pub(crate) fn run(&self, line: &str) -> Result<String> {
         let output = self.start_command(line).output().context("starting ssh")?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
