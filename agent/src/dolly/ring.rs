@@ -15,7 +15,7 @@ use goldring_wire::dolly::listed;
 
 use super::Args;
 use super::screen::Screen;
-use super::words::{Ring, Search};
+use super::words::Search;
 use crate::fault::Usage;
 
 /// The most clients that dolly 0.72 takes.
@@ -66,20 +66,9 @@ fn from_words(args: &Args, root: &Root, own: &Own, screen: &mut Screen) -> anyho
         true => screen.say(line),
         false => screen.status(line),
     };
-    let Ring {
-        input,
-        output,
-        clients,
-    } = args.words.ring(root, &search, &mut told)?;
-    // The same checks as for a file, and the same text.
-    let text = format!(
-        "infile {input}\noutfile {output}\nserver {}\nfirstclient {}\nlastclient {}\nclients {}\n{}\nendconfig\n",
-        own_name(own),
-        clients.first().map_or("", String::as_str),
-        clients.last().map_or("", String::as_str),
-        clients.len(),
-        clients.join("\n"),
-    );
+    let ring = args.words.ring(root, &search, &mut told)?;
+    let copied = format!("infile {}\noutfile {}", ring.input, ring.output);
+    let text = ring.text(&copied, &own_name(own));
     Config::parse(&text).map_err(|error| Usage(error.complaint).into())
 }
 

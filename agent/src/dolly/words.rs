@@ -66,6 +66,21 @@ pub(crate) struct Ring<'a> {
     pub(crate) clients: Vec<String>,
 }
 
+impl Ring<'_> {
+    /// The configuration, which then gets the same checks as one from a file: what is copied, in
+    /// lines, and what the golden node is called.
+    pub(crate) fn text(&self, copied: &str, server: &str) -> String {
+        let end = |name: Option<&String>| name.cloned().unwrap_or_default();
+        format!(
+            "{copied}\nserver {server}\nfirstclient {}\nlastclient {}\nclients {}\n{}\nendconfig\n",
+            end(self.clients.first()),
+            end(self.clients.last()),
+            self.clients.len(),
+            self.clients.join("\n"),
+        )
+    }
+}
+
 impl Words {
     /// The ring that they name. `search` is told the output; `told` gets lines, and whether
     /// a line is news.

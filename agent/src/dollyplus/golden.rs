@@ -20,7 +20,7 @@ use super::codec::ZSTD;
 use super::screen::Screen;
 use super::{Asked, ServerArgs, all_good, timing};
 use crate::dolly::ring::{is_for_stage2, own_name};
-use crate::dolly::words::{Ring, Search};
+use crate::dolly::words::Search;
 use crate::fault::Usage;
 
 /// `goldring dollyS`.
@@ -75,25 +75,15 @@ fn from_words(args: &ServerArgs, root: &Root, screen: &mut Screen) -> anyhow::Re
         true => screen.say(line),
         false => screen.status(line),
     };
-    let Ring {
-        input,
-        output,
-        clients,
-    } = args.words.ring(root, &search, &mut told)?;
+    let ring = args.words.ring(root, &search, &mut told)?;
     // As the last client has to find this computer.
-    let own = clients.last().map(|last| discover::own_address(last));
+    let own = ring.clients.last().map(|last| discover::own_address(last));
     let server = match own {
         Some(Ok(address)) => address.to_string(),
         _ => own_name(&dolly::own(root, &[])),
     };
-    // The same checks as for a file, and the same text.
-    let text = format!(
-        "iofiles 1\n{input} > {output}\nserver {server}\nfirstclient {}\nlastclient {}\nclients {}\n{}\nendconfig\n",
-        clients.first().map_or("", String::as_str),
-        clients.last().map_or("", String::as_str),
-        clients.len(),
-        clients.join("\n"),
-    );
+    let copied = format!("iofiles 1\n{} > {}", ring.input, ring.output);
+    let text = ring.text(&copied, &server);
     Config::parse(&text).map_err(|error| Usage(error.complaint).into())
 }
 

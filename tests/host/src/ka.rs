@@ -1,15 +1,16 @@
-//! A ka session in a [`Net`]: the input, the programs, the copies.
+//! A ka session on a [`Bench`]: the programs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::net::Net;
+use crate::bench::Bench;
 use crate::program::{Program, ka};
-use crate::ring::{LONG, noise};
+use crate::ring::LONG;
 
 /// Whose program it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +25,14 @@ pub enum Who {
 
 /// A session that is not running yet; computer 0 is the server.
 #[derive(Debug)]
-pub struct Session {
-    /// The computers.
-    pub net: Net,
-    folder: tempfile::TempDir,
-    goldring: PathBuf,
-    /// What is sent.
-    pub input: Vec<u8>,
-    clients: usize,
+pub struct Session(Bench);
+
+impl Deref for Session {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.0
+    }
 }
 
 impl Session {
@@ -40,21 +41,7 @@ impl Session {
     /// # Errors
     /// The network cannot be made.
     pub fn new(goldring: &Path, clients: usize, size: usize) -> Result<Self> {
-        let session = Self {
-            net: Net::new(clients + 1)?,
-            folder: tempfile::tempdir()?,
-            goldring: goldring.to_owned(),
-            input: noise(size),
-            clients,
-        };
-        fs::create_dir_all(session.home(0))?;
-        fs::write(session.home(0).join("in"), &session.input)?;
-        Ok(session)
-    }
-
-    /// A computer's folder.
-    pub fn home(&self, computer: usize) -> PathBuf {
-        self.folder.path().join(format!("n{computer}"))
+        Ok(Self(Bench::new(goldring, clients, size)?))
     }
 
     /// Starts the server, which waits for all clients, with more options.
@@ -123,22 +110,6 @@ impl Session {
         for computer in 1..=self.clients {
             self.same(computer)?;
             fs::remove_file(self.home(computer).join("out"))?;
-        }
-        Ok(())
-    }
-
-    /// A client's copy is right.
-    ///
-    /// # Errors
-    /// It differs, or is not there.
-    pub fn same(&self, computer: usize) -> Result<()> {
-        let copy = fs::read(self.home(computer).join("out"))?;
-        if copy != self.input {
-            let at = copy.iter().zip(&self.input).position(|(a, b)| a != b);
-            bail!(
-                "the copy of n{computer} differs: {} bytes, first at {at:?}",
-                copy.len()
-            );
         }
         Ok(())
     }

@@ -1,42 +1,35 @@
-//! A ring in a [`Net`]: the input, the configuration, the programs, the copies.
+//! A ring on a [`Bench`]: the configuration and the programs.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::net::Net;
+use crate::bench::Bench;
 use crate::program::{Program, classic, plus};
 
 /// Long enough for anything that is not broken.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// So many bytes that nothing can pack; the same ones each time.
-pub fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ size as u64;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
-}
-
 /// A ring that is not running yet.
 #[derive(Debug)]
-pub struct Ring {
-    /// The computers; 0 is the golden node.
-    pub net: Net,
-    folder: tempfile::TempDir,
-    goldring: PathBuf,
-    /// What is copied.
-    pub input: Vec<u8>,
-    clients: usize,
+pub struct Ring(Bench);
+
+impl Deref for Ring {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.0
+    }
+}
+
+impl DerefMut for Ring {
+    fn deref_mut(&mut self) -> &mut Bench {
+        &mut self.0
+    }
 }
 
 impl Ring {
@@ -45,22 +38,9 @@ impl Ring {
     /// # Errors
     /// The network cannot be made.
     pub fn new(goldring: &Path, clients: usize, size: usize) -> Result<Self> {
-        let ring = Self {
-            net: Net::new(clients + 1)?,
-            folder: tempfile::tempdir()?,
-            goldring: goldring.to_owned(),
-            input: noise(size),
-            clients,
-        };
-        fs::create_dir_all(ring.home(0))?;
-        fs::write(ring.home(0).join("in"), &ring.input)?;
+        let ring = Self(Bench::new(goldring, clients, size)?);
         ring.configure("", "out")?;
         Ok(ring)
-    }
-
-    /// A computer's folder.
-    pub fn home(&self, computer: usize) -> PathBuf {
-        self.folder.path().join(format!("n{computer}"))
     }
 
     /// Writes the configuration, with more lines and another target.
@@ -240,22 +220,6 @@ impl Ring {
         }
         for computer in 1..=self.clients {
             self.same(computer)?;
-        }
-        Ok(())
-    }
-
-    /// A client's copy is right.
-    ///
-    /// # Errors
-    /// It differs, or is not there.
-    pub fn same(&self, computer: usize) -> Result<()> {
-        let copy = fs::read(self.home(computer).join("out"))?;
-        if copy != self.input {
-            let at = copy.iter().zip(&self.input).position(|(a, b)| a != b);
-            bail!(
-                "the copy of n{computer} differs: {} bytes, first at {at:?}",
-                copy.len()
-            );
         }
         Ok(())
     }

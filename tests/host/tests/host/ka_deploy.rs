@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use goldring_host_tests::bench::noise;
 use goldring_host_tests::net::{Net, run};
 use goldring_host_tests::program::{Program, Signal};
-use goldring_host_tests::ring::{LONG, noise};
+use goldring_host_tests::ring::LONG;
 use goldring_host_tests::target::{Loop, Mounted};
 
 use crate::Story;

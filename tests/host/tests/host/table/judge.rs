@@ -48,8 +48,9 @@ fn limits(scene: &Scene) -> (Duration, Duration) {
     let (noticed, over) = match (scene.way, scene.fault) {
         (_, Fault::Slow | Fault::Strangers) => (60, 90),
         (_, Fault::Killed) => (2, 6),
-        (Way::Plain, Fault::GoldenKilled | Fault::FullDisk | Fault::WriteError) => (2, 6),
-        (Way::Plain, Fault::GoldenReadError) => (5, 8),
+        (Way::Plain, Fault::GoldenKilled) => (2, 6),
+        // That shows when the data comes by, or at the last sync.
+        (Way::Plain, Fault::GoldenReadError | Fault::FullDisk | Fault::WriteError) => (5, 8),
         (Way::Plain, _) => (8, 12),
         (_, Fault::Rebooted) => (20, 60),
         (_, fault) if fault.is_golden() => (30, 60),
