@@ -8,7 +8,7 @@ use std::thread;
 use crate::made::{Made, from_member};
 use crate::tar::{self, Abilities, FilesError, Heard, Source, doing};
 use crate::text::shown;
-use crate::trailer::{Contents, Trailer};
+use crate::trailer::{Contents, END, Trailer};
 use crate::walk::Walk;
 
 /// Bytes in one read.
@@ -101,6 +101,7 @@ fn stream<W: Write>(
     }
     let last = out
         .write_all(&trailer.to_bytes())
+        .and_then(|()| out.write_all(&END))
         .and_then(|()| out.flush());
     if !trailer.failed.is_empty() {
         return Err(FilesError::Tar(trailer.failed));

@@ -18,6 +18,8 @@ pub(crate) const MEMBER: &[u8] = b"goldring-files";
 const FIRST: &str = "goldring-files 1";
 /// Its last line.
 const LAST: &str = "end";
+/// The end of a tar: two empty blocks, and no filling, which would be in the way as well.
+pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 /// A list of sockets is never longer.
 pub const TRAILER_MAX: usize = 16 << 20;
 
@@ -96,7 +98,7 @@ impl Trailer {
         Err(TrailerError::Short)
     }
 
-    /// The end of a tar: a header with this, and the empty blocks.
+    /// A header with this, whole blocks; [`END`] has to follow.
     pub fn to_bytes(&self) -> Vec<u8> {
         let record = comment(&self.to_string());
         let mut bytes = vec![0; BLOCK];
@@ -114,7 +116,7 @@ impl Trailer {
         let sum: u32 = bytes.iter().map(|&byte| u32::from(byte)).sum();
         bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
         bytes.extend_from_slice(record.as_bytes());
-        bytes.resize(bytes.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
         bytes
     }
 }
@@ -226,7 +228,7 @@ mod tests {
                     failed: "x".repeat(length + more),
                     ..trailer()
                 };
-                let bytes = trailer.to_bytes();
+                let bytes = [&trailer.to_bytes()[..], &END].concat();
                 assert_eq!(bytes.len() % BLOCK, 0);
                 let mut walk = Walk::default();
                 assert_eq!(walk.feed(&bytes), Ok(bytes.len()));

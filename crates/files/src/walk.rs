@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(contents.digest, sum.digest());
         let trailer = Trailer::default().to_bytes();
         assert_eq!(
-            walked(&[tar.clone(), trailer].concat()),
+            walked(&[tar.clone(), trailer, end()].concat()),
             Ok((contents, name, true))
         );
         let (contents, _, ended) = walked(&tar).unwrap();
@@ -462,11 +462,7 @@ mod tests {
         assert_eq!(walked(&after), Err(WalkError::NoHeader(512)));
         let lone = [vec![0; 512], header("a", b'0', 0)].concat();
         assert_eq!(walked(&lone), Err(WalkError::NoHeader(512)));
-        let more = [
-            Trailer::default().to_bytes()[..1024].to_vec(),
-            header("a", b'0', 0),
-        ]
-        .concat();
+        let more = [Trailer::default().to_bytes(), header("a", b'0', 0)].concat();
         assert_eq!(walked(&more), Err(WalkError::NoHeader(1024)));
         let huge = header("a", b'x', EXTENDED_MAX + 1);
         assert!(matches!(walked(&huge), Err(WalkError::Extended(0, _))));

@@ -13,7 +13,7 @@ use goldring_files::compare::{self, compare};
 use goldring_files::receive::{Form, receive};
 use goldring_files::send::{Sending, Sent, send};
 use goldring_files::tar::{FilesError, Source};
-use goldring_files::trailer::{Trailer, TrailerError};
+use goldring_files::trailer::{END, Trailer, TrailerError};
 use goldring_files::walk::Walk;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
@@ -266,6 +266,7 @@ fn the_golden_nodes_trouble_is_told_at_the_node() {
     trailer.failed = "tar: ./x: Read error at byte 0: Input/output error".to_owned();
     stream.truncate(usize::try_from(walk.bytes()).unwrap());
     stream.extend(trailer.to_bytes());
+    stream.extend(END);
     let error = arrived(&stream, Form::Checked, tree.path()).unwrap_err();
     assert_eq!(
         error.to_string(),
