@@ -11,6 +11,7 @@ mod garbage;
 mod ipv6;
 mod ka;
 mod ka_deploy;
+mod ka_deploy_old;
 mod ka_faults;
 mod leases;
 mod manual;
@@ -96,6 +97,7 @@ fn main() {
         (ka::STORIES, &reason),
         (ka_faults::STORIES, &reason),
         (ka_deploy::STORIES, &no_tools),
+        (ka_deploy_old::STORIES, &no_tools),
         (prepare::STORIES, &no_images),
         (targets::STORIES, &reason),
         (desc::STORIES, &no_tools),
