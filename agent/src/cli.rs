@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::tools::{drivers, guessmounts, install_bootloader, lsparts};
-use crate::{bootable, deploy, dolly, dollyplus, files, ka, node, partition};
+use crate::{bootable, deploy, dolly, dollyplus, files, ka, node, partition, prepare};
 
 /// Clones one installed computer onto many over the network.
 #[derive(Debug, Parser)]
@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// Send stage 2 to nodes that boot with method:ka.
     #[command(name = "ka-d-session")]
     KaSession(ka::SessionArgs),
+    /// Unpack stage 2 on the golden node, for ka and dolly, and see whether ka can work here.
+    #[command(alias = "setup_ka_deploy")]
+    Prepare(prepare::Args),
     /// List disks and partitions with their sizes and what they hold.
     Lsparts(lsparts::Args),
     /// Find the installed system and mount its tree.
@@ -70,7 +73,7 @@ pub(crate) enum Command {
 
 /// A link with an old name is as good as the word: `dolly -s` is `goldring dolly -s`.
 pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const OLD_NAMES: [&str; 13] = [
+    const OLD_NAMES: [&str; 14] = [
         "dolly",
         "dollyS",
         "dollyC",
@@ -79,6 +82,7 @@ pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
         "ka-d-server",
         "ka-d-client",
         "ka-d-session",
+        "setup_ka_deploy",
         "lsparts",
         "guessmounts",
         "install_bootloader",
@@ -90,8 +94,12 @@ pub(crate) fn by_name(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .first()
         .and_then(|first| Path::new(first).file_name())
         .and_then(|name| name.to_str())
-        // Some of them were shell scripts.
-        .map(|name| name.strip_suffix(".sh").unwrap_or(name))
+        // Some of them were scripts.
+        .map(|name| {
+            name.strip_suffix(".sh")
+                .or(name.strip_suffix(".pl"))
+                .unwrap_or(name)
+        })
         .and_then(|name| OLD_NAMES.iter().find(|old| **old == name));
     if let Some(name) = name {
         args.splice(0..1, ["goldring".into(), (*name).into()]);
@@ -162,6 +170,9 @@ mod tests {
             "ka-d-session -n 4 --name lab",
             "ka-d.sh -n 3 -p sda desc -p sdb desc2 -x /a -x /b -X sdc -D sda1 -d 20",
             "ka-d -m sda -M sdb file -r grub --name lab --no-stage2 --zstd --dry-run",
+            "goldring prepare rescue.clp --into /srv/ka --img x.img --dry-run --force",
+            "setup_ka_deploy.pl rescue.clp --no-img --tftp /srv/tftp --boot-files . --name lab",
+            "goldring prepare --check",
             "lsparts -v",
             "guessmounts /mnt --root /dev/sda1",
             "guessmounts --umount",
@@ -211,6 +222,10 @@ mod tests {
             "ka-d -p sda",
             "ka-d -n 0",
             "ka-d x",
+            "goldring prepare",
+            "goldring prepare --check rescue.clp",
+            "goldring prepare rescue.clp --packed --img x",
+            "goldring prepare rescue.clp --boot-files .",
             "lsparts x",
             "guessmounts --umount --root /dev/sda1",
             "install_bootloader --root",

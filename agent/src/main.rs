@@ -13,6 +13,7 @@ mod ka;
 mod killpoint;
 mod node;
 mod partition;
+mod prepare;
 mod tools;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         cli::Command::KaServer(args) => ka::serve(&args),
         cli::Command::KaClient(args) => ka::receive(&args),
         cli::Command::KaSession(args) => ka::send_stage2(&args),
+        cli::Command::Prepare(args) => prepare::run(&args),
         cli::Command::Lsparts(args) => tools::lsparts::run(&args),
         cli::Command::Guessmounts(args) => tools::guessmounts::run(&args),
         cli::Command::InstallBootloader(args) => tools::install_bootloader::run(&args),

@@ -2,6 +2,7 @@
 //! partitioned for it: a session of ka after the other.
 
 mod adopt;
+mod old;
 mod parcel;
 mod plan;
 mod sessions;
@@ -71,7 +72,7 @@ pub(crate) struct Args {
     #[arg(long)]
     keep_identity: bool,
     /// Send this folder as stage 2 first, if it is there
-    #[arg(long, value_name = "FOLDER", default_value = "/mnt/ka")]
+    #[arg(long, value_name = "FOLDER", default_value = goldring_contract::paths::STAGE2_FOR_NODES)]
     data_path: PathBuf,
     /// Nodes have their stage 2 already
     #[arg(long)]
@@ -127,10 +128,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = Root::at(&args.root);
     let plan = plan::plan(&root, &mut Programs, args)?;
     let mut out = io::stdout();
+    let old = old::files(&root, &plan, args);
     if args.dry_run {
-        return Ok(out.write_all(plan.text(&root).as_bytes())?);
+        out.write_all(plan.text(&root).as_bytes())?;
+        let line = match &old {
+            Ok(_) => "can be cloned, too".to_owned(),
+            Err(why) => format!("cannot be cloned: {why}"),
+        };
+        return Ok(writeln!(out, "nodes with an old stage 2: {line}")?);
     }
-    let tally = sessions::run(&root, &plan, args)?;
+    let tally = sessions::run(&root, &plan, old, args)?;
     // A reader that is gone must not hide how it ended.
     let _ = out.write_all(tally.text().as_bytes());
     let mut lost: Vec<String> = tally.lost().into_iter().map(str::to_owned).collect();

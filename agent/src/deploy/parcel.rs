@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use goldring_files::deployment::{DEPLOYMENT_FILE, MANIFEST_FILE};
 
+use super::old::Files;
 use super::plan::Plan;
 
 /// The folder; gone when dropped.
@@ -14,11 +15,11 @@ use super::plan::Plan;
 pub(super) struct Parcel(PathBuf);
 
 impl Parcel {
-    /// Writes it, where nobody else can put anything.
+    /// Writes it, where nobody else can put anything, with what `old` nodes read.
     ///
     /// # Errors
     /// The kernel's, with the path.
-    pub(super) fn write(plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) fn write(plan: &Plan, old: &Files) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("goldring-ka-d-{}", std::process::id()));
         // One that exists is not taken: somebody else may have made it.
         DirBuilder::new()
@@ -33,6 +34,9 @@ impl Parcel {
             if let Some(code) = &drive.boot {
                 parcel.file(&order.boot, code)?;
             }
+        }
+        for (name, bytes) in old {
+            parcel.file(name, bytes)?;
         }
         Ok(parcel)
     }

@@ -76,7 +76,7 @@ pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow:
         boot: drive
             .boot
             .as_ref()
-            .map(|_| format!("MBR.{number}"))
+            .map(|_| format!("boot.{number}"))
             .unwrap_or_default(),
     };
     let deployment = Deployment {
@@ -111,7 +111,7 @@ fn raw_order(root: &Root, name: &str) -> anyhow::Result<RawOrder> {
 }
 
 /// `sda` is `/dev/sda`.
-fn device(name: &str) -> String {
+pub(super) fn device(name: &str) -> String {
     match name.starts_with('/') {
         true => name.to_owned(),
         false => format!("/dev/{name}"),

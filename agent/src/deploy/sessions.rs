@@ -18,23 +18,33 @@ use goldring_transfer::ka::{Ports, Source};
 use goldring_wire::ka::server::{Late, Lead};
 
 use super::Args;
+use super::old::Files;
 use super::parcel::Parcel;
 use super::plan::Plan;
-use super::tally::{Phase, Tally};
+use super::tally::{Phase, Tally, Who};
 use crate::ka::command::widen;
 use crate::ka::screen::Screen;
 use crate::ka::session::folder_source;
 
-/// Runs them all.
+/// Runs them all; `old` is what old nodes read, or why they cannot take part.
 ///
 /// # Errors
 /// Nobody took part.
-pub(super) fn run(root: &Root, plan: &Plan, args: &Args) -> anyhow::Result<Tally> {
-    let parcel = Parcel::write(plan)?;
+pub(super) fn run(
+    root: &Root,
+    plan: &Plan,
+    old: Result<Files, String>,
+    args: &Args,
+) -> anyhow::Result<Tally> {
+    let (old, no_old) = match old {
+        Ok(files) => (files, None),
+        Err(why) => (Files::new(), Some(why)),
+    };
+    let parcel = Parcel::write(plan, &old)?;
     let mut run = Run {
         args,
         screen: Screen::new(args.verbose),
-        tally: Tally::default(),
+        tally: Tally::new(no_old),
         number: 0,
     };
     if !args.no_stage2 && args.data_path.is_dir() {
@@ -43,13 +53,25 @@ pub(super) fn run(root: &Root, plan: &Plan, args: &Args) -> anyhow::Result<Tally
     run.next("partitions and file systems", None, &|| {
         folder_source(parcel.path())
     })?;
-    run.next("files", None, &|| files(root, plan, args.zstd))?;
+    let plain = run.tally.has_old();
+    if plain {
+        run.screen.say(
+            "old nodes are among them: the files go as their tar reads them, and sockets stay \
+             behind",
+        );
+    }
+    run.next("files", None, &|| files(root, plan, args.zstd, plain))?;
     for raw in &plan.deployment.raw {
         run.next(&raw.device, None, &|| partition(root, &raw.device))?;
     }
-    if let Some(tenths) = args.delay {
-        let release = Duration::from_millis(100) * tenths;
-        run.next("the end", Some(release), &|| Ok(hello()))?;
+    match args.delay {
+        Some(tenths) => {
+            let release = Duration::from_millis(100) * tenths;
+            run.next("the end", Some(release), &|| Ok(hello()))?;
+        }
+        // They come when their boot loader is installed; goldring's have said so before.
+        None if run.tally.has_old() => run.old_end()?,
+        None => {}
     }
     Ok(run.tally)
 }
@@ -69,6 +91,7 @@ impl Run<'_> {
         let phase = Phase {
             name: "stage 2".to_owned(),
             counts: true,
+            who: Who::Anybody,
         };
         self.session(session, &phase, None, &|| folder_source(&folder))
     }
@@ -86,8 +109,21 @@ impl Run<'_> {
             name: name.to_owned(),
             // With a pause between the nodes there is nothing in it that a clone needs.
             counts: release.is_none(),
+            who: Who::All,
         };
         self.session(session, &phase, release, open)
+    }
+
+    /// The session that lets old nodes go.
+    fn old_end(&mut self) -> anyhow::Result<()> {
+        self.number += 1;
+        let session = install_session(self.args.name.as_deref(), self.number);
+        let phase = Phase {
+            name: "boot loader".to_owned(),
+            counts: true,
+            who: Who::Old,
+        };
+        self.session(session, &phase, None, &|| Ok(hello()))
     }
 
     fn session(
@@ -99,7 +135,7 @@ impl Run<'_> {
     ) -> anyhow::Result<()> {
         let expected: Vec<(String, Ipv4Addr)> = self
             .tally
-            .going_on()
+            .going_on(phase.who)
             .into_iter()
             .map(|(address, name)| (name, address))
             .collect();
@@ -120,6 +156,8 @@ impl Run<'_> {
                 (true, _) => Duration::from_secs(self.args.timeout),
                 // They start their stage 2 before this one.
                 (false, 1) => KA_NEXT,
+                // Old nodes do their work between two sessions.
+                (false, _) if self.tally.has_old() => KA_NEXT,
                 (false, _) => KA_GATHER,
             },
             expected: Some(expected).filter(|all| !all.is_empty()),
@@ -138,13 +176,14 @@ impl Run<'_> {
     }
 }
 
-/// The files of this system.
-fn files(root: &Root, plan: &Plan, level: Option<i32>) -> Result<Source, String> {
+/// The files of this system; `plain` for old nodes.
+fn files(root: &Root, plan: &Plan, level: Option<i32>, plain: bool) -> Result<Source, String> {
     let (reader, writer) = io::pipe().map_err(|error| format!("making a pipe: {error}"))?;
     widen(&writer);
     let sending = Sending {
         source: plan.manifest.source(root.as_path()),
-        level,
+        level: level.filter(|_| !plain),
+        plain,
     };
     let work = move || send(&sending, writer, &mut |said| eprintln!("{said}"));
     let thread = thread::Builder::new().name("files".into()).spawn(work);

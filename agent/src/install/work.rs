@@ -145,7 +145,7 @@ impl Work {
     pub(super) fn files(self, input: PipeReader) -> anyhow::Result<Self> {
         killpoint("files");
         let folder = self.here.root.join(CLONE);
-        receive(&folder, Form::Checked, input, &mut say)?;
+        receive(&folder, Form::Agreed, input, &mut say)?;
         make_folders(&self.manifest, &folder)?;
         match self.deployment.raw.is_empty() {
             true => self.finish(),

@@ -6,6 +6,12 @@ pub const STAGE2_ON_SERVER: &str = "install/stage2/rescue.clp";
 /// a name of its own from 2007 on (old stage 1).
 pub const STAGE2_IN_TREE: [&str; 2] = [STAGE2_ON_SERVER, "install/stage2/rescue.sqfs"];
 
+/// In the top of an unpacked stage 2 that `goldring prepare` made: what it is made of. It
+/// does not travel to the nodes.
+pub const PREPARED: &str = ".goldring-prepare";
+/// Where the golden node keeps its unpacked stage 2 for the nodes (ka-deploy, `ka-d.sh`).
+pub const STAGE2_FOR_NODES: &str = "/mnt/ka";
+
 /// Folder of the tables that the builder puts into `all.rdz`.
 pub const TABLES: &str = "/etc/goldring";
 /// [`crate::image::Manifest`].

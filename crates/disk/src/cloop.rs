@@ -11,7 +11,7 @@
 //!
 //! Nothing in the file is trusted: sizes are bounded before memory is taken for them.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -192,6 +192,74 @@ impl<R: Read + Seek> Cloop<R> {
     }
 }
 
+/// What an image expands to, read and sought as if it lay there. It keeps one block.
+#[derive(Debug)]
+pub struct Expanded<R> {
+    image: Cloop<R>,
+    at: u64,
+    /// The block that is kept, with its number.
+    held: Option<u32>,
+    block: Vec<u8>,
+}
+
+impl<R: Read + Seek> Expanded<R> {
+    /// From its beginning.
+    pub fn new(image: Cloop<R>) -> Self {
+        Self {
+            image,
+            at: 0,
+            held: None,
+            block: Vec::new(),
+        }
+    }
+}
+
+impl<R: Read + Seek> BufRead for Expanded<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let size = u64::from(self.image.block_size);
+        let wanted = u32::try_from(self.at / size).unwrap_or(u32::MAX);
+        if wanted >= self.image.blocks() {
+            return Ok(&[]);
+        }
+        if self.held != Some(wanted) {
+            // Half a block is none.
+            self.held = None;
+            self.image
+                .read_block(wanted, &mut self.block)
+                .map_err(io::Error::other)?;
+            self.held = Some(wanted);
+        }
+        let from = usize::try_from(self.at % size).unwrap_or(usize::MAX);
+        Ok(self.block.get(from..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount as u64;
+    }
+}
+
+impl<R: Read + Seek> Read for Expanded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let here = self.fill_buf()?;
+        let n = here.len().min(out.len());
+        out[..n].copy_from_slice(&here[..n]);
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl<R: Read + Seek> Seek for Expanded<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.image.expanded().checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
 fn exactly(file: &mut impl Read, bytes: &mut [u8], there: u64) -> Result<(), CloopError> {
     file.read_exact(bytes).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => CloopError::Cut {
@@ -288,6 +356,31 @@ mod tests {
         let mut cloop = Cloop::open(Cursor::new(&good)).unwrap();
         assert!(cloop.read_block(3, &mut Vec::new()).is_err());
         assert!(cloop.read_block(u32::MAX - 1, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_it_expands_to_is_read_at_any_place() {
+        let content: Vec<u8> = (0..5000u32).map(|n| (n % 251) as u8).collect();
+        let image = pack(&content, 1024, 6);
+        let mut file = Expanded::new(Cloop::open(Cursor::new(&image)).unwrap());
+        let mut all = Vec::new();
+        file.read_to_end(&mut all).unwrap();
+        assert_eq!(all, content);
+        for (at, length) in [(0, 10), (1020, 10), (3000, 2000), (4999, 5), (9000, 1)] {
+            let mut some = Vec::new();
+            file.seek(SeekFrom::Start(at)).unwrap();
+            (&mut file).take(length).read_to_end(&mut some).unwrap();
+            let end = content.len().min((at + length) as usize);
+            assert_eq!(some, content[end.min(at as usize)..end], "{at}");
+        }
+        assert_eq!(file.seek(SeekFrom::End(-20)).unwrap(), 5100);
+        assert!(file.seek(SeekFrom::Current(-6000)).is_err());
+        let mut bad = image.clone();
+        let last = bad.len() - 9;
+        bad[last..].fill(0);
+        let mut file = Expanded::new(Cloop::open(Cursor::new(&bad)).unwrap());
+        let error = file.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("block 4 is damaged"), "{error}");
     }
 
     proptest! {

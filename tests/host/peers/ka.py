@@ -516,6 +516,8 @@ class Server:
             self.got_client(node, self.layout.ip(message))
         elif kind == 2:
             node.accepts = True
+            waiting = sum(n.accepts for n in self.conns.values())
+            note(f"{waiting} wait of {self.options.clients}")
         elif kind == 3:
             self.dad_lost(node, self.layout.ip(message), self.layout.offset(message))
         elif kind == 4:

@@ -104,18 +104,44 @@ enum Message {
 /// Tells a server to start without waiting for more nodes (`-g`).
 ///
 /// # Errors
-/// There is none.
+/// There is none, or it takes the word in neither layout.
 pub fn go_now(options: &Options) -> Result<Ipv4Addr, ClientError> {
-    let control = dial(options, &mut |_: Event| {})?;
-    let server = peer(&control);
-    let words = Client::go_now(Layout::A32);
-    let said = net::limit(&control).and_then(|()| net::say(&control, &words));
-    let said = said.and_then(|()| control.shutdown(Shutdown::Write));
-    said.map_err(|error| ClientError::Connect(server.to_string(), error))?;
-    // A connection that is closed with something unread is one that never was.
+    for layout in Layout::ALL {
+        let control = dial(options, &mut |_: Event| {})?;
+        let server = peer(&control);
+        let words = Client::go_now(layout);
+        let said = net::limit(&control).and_then(|()| net::say(&control, &words));
+        let said = said.and_then(|()| control.shutdown(Shutdown::Write));
+        let heard = said.and_then(|()| hear_out(&control));
+        match heard {
+            Ok(()) => return Ok(server),
+            // An old server of the other layout reads the first message only, and closes
+            // with the rest unread, which resets the connection.
+            Err(error) if is_reset(&error) => {}
+            Err(error) => return Err(ClientError::Connect(server.to_string(), error)),
+        }
+    }
+    Err(ClientError::Failed(Failure::TurnedAway))
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), ConnectionReset | BrokenPipe | NotConnected)
+}
+
+/// Reads until the other end closes: a connection that is closed here with something
+/// unread is one that never was.
+fn hear_out(mut control: &TcpStream) -> io::Result<()> {
     let mut answer = [0; 64];
-    while (&control).read(&mut answer).is_ok_and(|n| n > 0) {}
-    Ok(server)
+    loop {
+        match control.read(&mut answer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // It has the word, and goes on with other things.
+            Err(error) if net::is_only_late(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Takes part in one session; `open` starts the command when this node has a parent.

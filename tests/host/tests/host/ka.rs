@@ -116,12 +116,24 @@ fn let_go(goldring: &Path) -> Result<()> {
 }
 
 fn go_now(goldring: &Path) -> Result<()> {
-    for (who, go) in [(Ours, Ours), (Old, Ours), (Ours, Old)] {
+    // The node, the server, and who says the word.
+    for (who, serves, go) in [
+        (Ours, Ours, Ours),
+        (Old, Ours, Ours),
+        (Ours, Ours, Old),
+        (Ours, Ours, Old64),
+        (Ours, Old, Ours),
+        (Ours, Old64, Ours),
+        (Old64, Old64, Ours),
+    ] {
         let session = Session::new(goldring, 3, 100_000)?;
-        let mut server = session.serve(Ours, &[])?;
+        let mut server = session.serve(serves, &[])?;
         let mut one = session.join(1, who, &["-w"])?;
         let mut two = session.join(2, Ours, &["-w"])?;
-        server.expect("2 of 3", LONG)?;
+        match serves {
+            Ours => server.expect("2 of 3", LONG)?,
+            _ => server.expect("2 wait of 3", LONG)?,
+        }
         let mut word = session.start(3, go, &["-g", "-s", "session"])?;
         word.ends_with(0, LONG)?;
         for program in [&mut server, &mut one, &mut two] {

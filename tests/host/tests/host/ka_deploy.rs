@@ -29,25 +29,25 @@ pub(crate) const STORIES: &[Story] = &[
 
 /// Partitions of the golden node's disk: swap, one that is sent as it is, and `/`.
 const TABLE: &str = "label: dos\nsize=8MiB, type=82\nsize=4MiB, type=b\ntype=83\n";
-const GOLDEN: u64 = 120 << 20;
+pub(crate) const GOLDEN: u64 = 120 << 20;
 
 /// Computer 0 is the golden node.
-struct Lab {
-    programs: Vec<Program>,
-    net: Net,
+pub(crate) struct Lab {
+    pub(crate) programs: Vec<Program>,
+    pub(crate) net: Net,
     // Unmounted before its disk goes, and that before its file.
     _system: Mounted,
-    golden: Loop,
-    nodes: Vec<Loop>,
+    pub(crate) golden: Loop,
+    pub(crate) nodes: Vec<Loop>,
     folder: tempfile::TempDir,
     goldring: PathBuf,
-    raw: Vec<u8>,
-    file: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
+    pub(crate) file: Vec<u8>,
 }
 
 impl Lab {
     /// Nodes have disks of so many bytes.
-    fn new(goldring: &Path, disks: &[u64], file: usize) -> Result<Self> {
+    pub(crate) fn new(goldring: &Path, disks: &[u64], file: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let disk = |number: usize, size: u64| {
             Loop::new(&folder.path().join(format!("disk{number}")), size)
@@ -89,7 +89,7 @@ impl Lab {
     }
 
     /// Starts `goldring ka-d` with these options; the system's disk is its only one.
-    fn deploy(&self, options: &[&str]) -> Result<Program> {
+    pub(crate) fn deploy(&self, options: &[&str]) -> Result<Program> {
         let place = self.folder.path().join("system");
         let place = place.display();
         let disk = &self.golden.device;
@@ -108,10 +108,15 @@ impl Lab {
 
     /// Starts a node whose kernel command line says `kamethod`; it runs `before` first.
     fn node(&self, number: usize, before: &str) -> Result<Program> {
+        self.node_of(number, before, "kaopt=lab")
+    }
+
+    /// The same with these words behind `kamethod`.
+    pub(crate) fn node_of(&self, number: usize, before: &str, words: &str) -> Result<Program> {
         let home = self.home(number);
         fs::create_dir_all(&home)?;
         let cmdline = home.join("cmdline");
-        fs::write(&cmdline, "rescue kamethod kaopt=lab\n")?;
+        fs::write(&cmdline, format!("rescue kamethod {words}\n"))?;
         let script = format!(
             "set -e\nmount --bind {} /proc/cmdline\nmount -t tmpfs none /run\n\
              mount -t tmpfs none /mnt\nmkdir -p /dev/disk\nmount -t tmpfs none /dev/disk\n{before}\nexec {} node --disk {}={}",
@@ -123,12 +128,17 @@ impl Lab {
         Program::start(&self.net, number, &home, &["sh", "-c", &script])
     }
 
-    fn home(&self, computer: usize) -> PathBuf {
+    /// Where the golden node's system is mounted.
+    pub(crate) fn system(&self) -> PathBuf {
+        self.folder.path().join("system")
+    }
+
+    pub(crate) fn home(&self, computer: usize) -> PathBuf {
         self.folder.path().join(format!("n{computer}"))
     }
 
     /// A node's clone is whole, has the names of its own disk, and its disk starts.
-    fn is_whole(&self, number: usize) -> Result<()> {
+    pub(crate) fn is_whole(&self, number: usize) -> Result<()> {
         let disk = &self.nodes[number - 1].device;
         let first = self.first(number)?;
         ensure!(
@@ -161,7 +171,7 @@ impl Lab {
     }
 
     /// The beginning of a node's disk.
-    fn first(&self, number: usize) -> Result<[u8; 5]> {
+    pub(crate) fn first(&self, number: usize) -> Result<[u8; 5]> {
         let mut first = [0; 5];
         File::open(&self.nodes[number - 1].device)?.read_exact(&mut first)?;
         Ok(first)
@@ -257,7 +267,7 @@ fn from_stage_2(goldring: &Path) -> Result<()> {
     lab.is_whole(1)
 }
 
-fn size(device: &str) -> Result<u64> {
+pub(crate) fn size(device: &str) -> Result<u64> {
     use std::io::{Seek, SeekFrom};
     Ok(File::open(device)?.seek(SeekFrom::End(0))?)
 }

@@ -11,6 +11,7 @@ mod garbage;
 mod ipv6;
 mod ka;
 mod ka_deploy;
+mod ka_deploy_old;
 mod ka_faults;
 mod leases;
 mod manual;
@@ -19,6 +20,7 @@ mod peers;
 mod plus;
 mod plus_faults;
 mod plus_slow;
+mod prepare;
 mod rings;
 mod suse;
 mod table;
@@ -67,6 +69,10 @@ fn main() {
     if let (None, Some(reason)) = (&reason, &no_tools) {
         eprintln!("stories of desc files are ignored: {reason}");
     }
+    let no_images = reason.clone().or_else(prepare::unavailable);
+    if let (None, Some(reason)) = (&reason, &no_images) {
+        eprintln!("stories of prepare are ignored: {reason}");
+    }
     let [no_disks, no_fat] = [&["xfs", "btrfs"][..], &["vfat"]].map(|kinds| {
         let lacks = files::unavailable(kinds);
         if let (None, Some(lacks)) = (&reason, &lacks) {
@@ -91,6 +97,8 @@ fn main() {
         (ka::STORIES, &reason),
         (ka_faults::STORIES, &reason),
         (ka_deploy::STORIES, &no_tools),
+        (ka_deploy_old::STORIES, &no_tools),
+        (prepare::STORIES, &no_images),
         (targets::STORIES, &reason),
         (desc::STORIES, &no_tools),
         (files::STORIES, &reason),
