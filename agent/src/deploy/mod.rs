@@ -3,6 +3,7 @@
 
 mod adopt;
 mod golden;
+mod old;
 mod options;
 mod parcel;
 mod plan;
@@ -10,6 +11,7 @@ mod sessions;
 mod tally;
 
 pub(crate) use golden::{Golden, GoldenDisk, Wanted, look};
+pub(crate) use old::Files;
 pub(crate) use options::{Course, Shape};
 pub(crate) use plan::{Plan, contents, plan};
 pub(crate) use sessions::{Streams, source};
@@ -77,23 +79,36 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let golden = look(&root, &mut Programs, &wanted)?;
     let plan = plan(golden, &args.shape, &args.course)?;
+    let old = old::files(&root, &plan, (&args.shape, &args.raw));
     if args.dry_run {
-        return Ok(io::stdout().write_all(plan.text().as_bytes())?);
+        let mut out = io::stdout();
+        out.write_all(plan.text().as_bytes())?;
+        let line = match &old {
+            Ok(_) => "can be cloned, too".to_owned(),
+            Err(why) => format!("cannot be cloned: {why}"),
+        };
+        return Ok(writeln!(out, "nodes with an old stage 2: {line}")?);
     }
     let live = Live {
         root: &root,
         plan: &plan,
         level: args.zstd,
     };
-    deploy(&plan, &args.course, &live)
+    deploy(&plan, old, &args.course, &live)
 }
 
-/// Sends a plan and its streams to the nodes, and tells how each fared.
+/// Sends a plan and its streams to the nodes, and tells how each fared. `old` is what old
+/// nodes read, or why they cannot take part.
 ///
 /// # Errors
 /// A node has no clone; which, and what to do.
-pub(crate) fn deploy(plan: &Plan, course: &Course, streams: &dyn Streams) -> anyhow::Result<()> {
-    let tally = sessions::run(plan, course, streams)?;
+pub(crate) fn deploy(
+    plan: &Plan,
+    old: Result<Files, String>,
+    course: &Course,
+    streams: &dyn Streams,
+) -> anyhow::Result<()> {
+    let tally = sessions::run(plan, old, course, streams)?;
     // A reader that is gone must not hide how it ended.
     let _ = io::stdout().write_all(tally.text().as_bytes());
     let mut lost: Vec<String> = tally.lost().into_iter().map(str::to_owned).collect();

@@ -20,7 +20,7 @@ pub(crate) struct Course {
     #[arg(short = 's', long, value_name = "NAME")]
     pub(super) name: Option<String>,
     /// Send this folder as stage 2 first, if it is there
-    #[arg(long, value_name = "FOLDER", default_value = "/mnt/ka")]
+    #[arg(long, value_name = "FOLDER", default_value = goldring_contract::paths::STAGE2_FOR_NODES)]
     pub(super) data_path: PathBuf,
     /// Nodes have their stage 2 already
     #[arg(long)]

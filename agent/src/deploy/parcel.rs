@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::old::Files;
 use super::plan::Plan;
 
 /// The folder; gone when dropped.
@@ -13,11 +14,11 @@ use super::plan::Plan;
 pub(super) struct Parcel(PathBuf);
 
 impl Parcel {
-    /// Writes it, where nobody else can put anything.
+    /// Writes it, where nobody else can put anything, with what `old` nodes read.
     ///
     /// # Errors
     /// The kernel's, with the path.
-    pub(super) fn write(plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) fn write(plan: &Plan, old: &Files) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("goldring-ka-d-{}", std::process::id()));
         // One that exists is not taken: somebody else may have made it.
         DirBuilder::new()
@@ -28,6 +29,9 @@ impl Parcel {
         for (name, bytes) in plan.files() {
             let path = parcel.0.join(name);
             fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+        }
+        for (name, bytes) in old {
+            parcel.file(name, bytes)?;
         }
         Ok(parcel)
     }

@@ -90,7 +90,7 @@ fn orders(drives: &[Drive]) -> Vec<DiskOrder> {
         boot: drive
             .boot
             .as_ref()
-            .map(|_| format!("MBR.{number}"))
+            .map(|_| format!("boot.{number}"))
             .unwrap_or_default(),
     };
     drives.iter().enumerate().map(order).collect()

@@ -17,10 +17,11 @@ use goldring_transfer::ka::server::{Options, serve};
 use goldring_transfer::ka::{Ports, Source};
 use goldring_wire::ka::server::{Late, Lead};
 
+use super::old::Files;
 use super::options::Course;
 use super::parcel::Parcel;
 use super::plan::Plan;
-use super::tally::{Phase, Tally};
+use super::tally::{Phase, Tally, Who};
 use crate::install::HALF;
 use crate::ka::command::widen;
 use crate::ka::screen::Screen;
@@ -30,11 +31,11 @@ use crate::killpoint::{killpoint, within};
 /// Where the streams of a deployment come from. Each is opened once, when everybody is
 /// connected.
 pub(crate) trait Streams {
-    /// The files, as `goldring files send` sends them.
+    /// The files, as `goldring files send` sends them; `plain`, as old nodes read them.
     ///
     /// # Errors
     /// A sentence for all nodes.
-    fn files(&self) -> Result<Source, String>;
+    fn files(&self, plain: bool) -> Result<Source, String>;
 
     /// The partition that is sent as it is, by its number in the deployment, from 0.
     ///
@@ -43,16 +44,25 @@ pub(crate) trait Streams {
     fn raw(&self, number: usize) -> Result<Source, String>;
 }
 
-/// Runs them all.
+/// Runs them all; `old` is what old nodes read, or why they cannot take part.
 ///
 /// # Errors
 /// Nobody took part.
-pub(super) fn run(plan: &Plan, args: &Course, streams: &dyn Streams) -> anyhow::Result<Tally> {
-    let parcel = Parcel::write(plan)?;
+pub(super) fn run(
+    plan: &Plan,
+    old: Result<Files, String>,
+    args: &Course,
+    streams: &dyn Streams,
+) -> anyhow::Result<Tally> {
+    let (old, no_old) = match old {
+        Ok(files) => (files, None),
+        Err(why) => (Files::new(), Some(why)),
+    };
+    let parcel = Parcel::write(plan, &old)?;
     let mut run = Run {
         args,
         screen: Screen::new(args.verbose),
-        tally: Tally::default(),
+        tally: Tally::new(no_old),
         number: 0,
     };
     if !args.no_stage2 && args.data_path.is_dir() {
@@ -61,13 +71,25 @@ pub(super) fn run(plan: &Plan, args: &Course, streams: &dyn Streams) -> anyhow::
     run.next("partitions and file systems", None, &|| {
         folder_source(parcel.path())
     })?;
-    run.next("files", None, &|| streams.files())?;
+    let plain = run.tally.has_old();
+    if plain {
+        run.screen.say(
+            "old nodes are among them: the files go as their tar reads them, and sockets stay \
+             behind",
+        );
+    }
+    run.next("files", None, &|| streams.files(plain))?;
     for (number, raw) in plan.deployment.raw.iter().enumerate() {
         run.next(&raw.device, None, &|| streams.raw(number))?;
     }
-    if let Some(tenths) = args.delay {
-        let release = Duration::from_millis(100) * tenths;
-        run.next("the end", Some(release), &|| Ok(hello()))?;
+    match args.delay {
+        Some(tenths) => {
+            let release = Duration::from_millis(100) * tenths;
+            run.next("the end", Some(release), &|| Ok(hello()))?;
+        }
+        // They come when their boot loader is installed; goldring's have said so before.
+        None if run.tally.has_old() => run.old_end()?,
+        None => {}
     }
     Ok(run.tally)
 }
@@ -87,6 +109,7 @@ impl Run<'_> {
         let phase = Phase {
             name: "stage 2".to_owned(),
             counts: true,
+            who: Who::Anybody,
         };
         self.session(session, &phase, None, &|| folder_source(&folder))
     }
@@ -104,8 +127,21 @@ impl Run<'_> {
             name: name.to_owned(),
             // With a pause between the nodes there is nothing in it that a clone needs.
             counts: release.is_none(),
+            who: Who::All,
         };
         self.session(session, &phase, release, open)
+    }
+
+    /// The session that lets old nodes go.
+    fn old_end(&mut self) -> anyhow::Result<()> {
+        self.number += 1;
+        let session = install_session(self.args.name.as_deref(), self.number);
+        let phase = Phase {
+            name: "boot loader".to_owned(),
+            counts: true,
+            who: Who::Old,
+        };
+        self.session(session, &phase, None, &|| Ok(hello()))
     }
 
     fn session(
@@ -117,7 +153,7 @@ impl Run<'_> {
     ) -> anyhow::Result<()> {
         let expected: Vec<(String, Ipv4Addr)> = self
             .tally
-            .going_on()
+            .going_on(phase.who)
             .into_iter()
             .map(|(address, name)| (name, address))
             .collect();
@@ -139,6 +175,8 @@ impl Run<'_> {
                 (true, _) => Duration::from_secs(self.args.timeout),
                 // They start their stage 2 before this one.
                 (false, 1) => KA_NEXT,
+                // Old nodes do their work between two sessions.
+                (false, _) if self.tally.has_old() => KA_NEXT,
                 (false, _) => KA_GATHER,
             },
             expected: Some(expected).filter(|all| !all.is_empty()),
@@ -169,12 +207,13 @@ pub(super) struct Live<'a> {
 }
 
 impl Streams for Live<'_> {
-    fn files(&self) -> Result<Source, String> {
+    fn files(&self, plain: bool) -> Result<Source, String> {
         let (reader, writer) = io::pipe().map_err(|error| format!("making a pipe: {error}"))?;
         widen(&writer);
         let sending = Sending {
             source: self.plan.manifest.source(self.root.as_path()),
-            level: self.level,
+            level: self.level.filter(|_| !plain),
+            plain,
         };
         let work = move || send(&sending, writer, &mut |said| eprintln!("{said}"));
         let thread = thread::Builder::new().name("files".into()).spawn(work);

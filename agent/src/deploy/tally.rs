@@ -11,14 +11,30 @@ use goldring_wire::ka::server::Fate;
 pub(super) struct Phase {
     /// Its name.
     pub(super) name: String,
-    /// A node that fails has no clone; otherwise it is only told.
+    /// A node that fails has no clone; otherwise it is only told. An old node always has
+    /// none, since it comes again only when its last step is done.
     pub(super) counts: bool,
+    /// Who takes part.
+    pub(super) who: Who,
+}
+
+/// Who takes part in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Whoever is there; an old stage 1 may start any stage 2.
+    Anybody,
+    /// Nodes; from here on it matters which are old.
+    All,
+    /// Only old nodes.
+    Old,
 }
 
 /// A node that took part.
 #[derive(Debug)]
 struct Node {
     who: String,
+    /// It has an old stage 2: what it says of itself is all that is known.
+    old: bool,
     /// In which phase it failed, and why.
     lost: Option<String>,
     /// What happened when all was there.
@@ -26,12 +42,22 @@ struct Node {
 }
 
 /// All nodes that took part in the first session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
     nodes: BTreeMap<Ipv4Addr, Node>,
+    /// Why old nodes cannot take part, if so.
+    no_old: Option<String>,
 }
 
 impl Tally {
+    /// Nobody yet.
+    pub(super) fn new(no_old: Option<String>) -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+            no_old,
+        }
+    }
+
     /// Takes in how a session ended.
     ///
     /// # Errors
@@ -45,7 +71,7 @@ impl Tally {
             Ok(summary) => summary,
             Err(error) if self.nodes.is_empty() => return Err(error),
             Err(error) => {
-                for (address, _) in self.going_on() {
+                for (address, _) in self.going_on(phase.who) {
                     self.fails(phase, address, &error.to_string());
                 }
                 return Ok(());
@@ -55,21 +81,20 @@ impl Tally {
             let who = report.who.clone();
             self.nodes.entry(report.address).or_insert(Node {
                 who,
+                old: false,
                 lost: None,
                 after: None,
             });
         }
-        for (address, _) in self.going_on() {
+        for (address, _) in self.going_on(phase.who) {
             let report = summary.nodes.iter().find(|node| node.address == address);
             match report {
                 None => self.fails(phase, address, "it did not come again"),
                 Some(report) => match &report.fate {
                     Fate::Lost(why) => self.fails(phase, address, why),
-                    _ if !report.checked => self.fails(
-                        phase,
-                        address,
-                        "it runs an old ka-d-client, which knows nothing of this; boot it with goldring's stage 2",
-                    ),
+                    _ if !report.checked && phase.who != Who::Anybody => {
+                        self.is_old(phase, address)
+                    }
                     _ => {}
                 },
             }
@@ -77,10 +102,27 @@ impl Tally {
         Ok(())
     }
 
+    fn is_old(&mut self, phase: &Phase, address: Ipv4Addr) {
+        match &self.no_old {
+            Some(why) => {
+                let why = format!(
+                    "its stage 2 is old, and old nodes cannot be cloned from here: {why}; boot it \
+                     with goldring's stage 2"
+                );
+                self.fails(phase, address, &why);
+            }
+            None => {
+                if let Some(node) = self.nodes.get_mut(&address) {
+                    node.old = true;
+                }
+            }
+        }
+    }
+
     fn fails(&mut self, phase: &Phase, address: Ipv4Addr, why: &str) {
         if let Some(node) = self.nodes.get_mut(&address) {
             let line = Some(format!("{}: {why}", phase.name));
-            match phase.counts {
+            match phase.counts || node.old {
                 true => node.lost = line,
                 false => node.after = line,
             }
@@ -92,9 +134,15 @@ impl Tally {
         self.nodes.len()
     }
 
-    /// Addresses and names of those who are not lost.
-    pub(super) fn going_on(&self) -> Vec<(Ipv4Addr, String)> {
-        let here = self.nodes.iter().filter(|(_, node)| node.lost.is_none());
+    /// Whether old nodes are among those who are not lost.
+    pub(super) fn has_old(&self) -> bool {
+        !self.going_on(Who::Old).is_empty()
+    }
+
+    /// Addresses and names of those who are not lost, and are to take part.
+    pub(super) fn going_on(&self, who: Who) -> Vec<(Ipv4Addr, String)> {
+        let wanted = |node: &Node| node.lost.is_none() && (node.old || who != Who::Old);
+        let here = self.nodes.iter().filter(|(_, node)| wanted(node));
         here.map(|(address, node)| (*address, node.name(*address)))
             .collect()
     }
@@ -111,6 +159,7 @@ impl Tally {
             let fate = match (&node.lost, &node.after) {
                 (Some(why), _) => format!("not complete: {why}"),
                 (None, Some(why)) => format!("complete and bootable, but then: {why}"),
+                (None, None) if node.old => "complete, as far as an old node tells".to_owned(),
                 (None, None) => "complete and bootable".to_owned(),
             };
             format!("{}: {fate}\n", node.who)
@@ -145,7 +194,16 @@ mod tests {
         Phase {
             name: name.to_owned(),
             counts: name != "the end",
+            who: match name {
+                "stage 2" => Who::Anybody,
+                "old ones" => Who::Old,
+                _ => Who::All,
+            },
         }
+    }
+
+    fn no_old() -> Tally {
+        Tally::new(Some("/ is btrfs".to_owned()))
     }
 
     fn summary(nodes: &[(u8, Fate, bool)]) -> Result<Summary, ServerError> {
@@ -169,7 +227,7 @@ mod tests {
 
     #[test]
     fn whoever_is_lost_stays_lost_and_is_told_with_its_phase() {
-        let mut tally = Tally::default();
+        let mut tally = no_old();
         let good = |number| (number, Fate::Gone, true);
         let lost = |number, why: &str| (number, Fate::Lost(why.to_owned()), true);
         let first = summary(&[
@@ -180,7 +238,11 @@ mod tests {
             (5, Fate::Gone, false),
         ]);
         tally.take(&phase("partitions"), first).unwrap();
-        let names: Vec<String> = tally.going_on().into_iter().map(|(_, name)| name).collect();
+        let names: Vec<String> = tally
+            .going_on(Who::All)
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect();
         assert_eq!(names, ["n1", "n3", "n4"]);
         tally
             .take(&phase("files"), summary(&[good(1), lost(3, "full")]))
@@ -194,8 +256,8 @@ mod tests {
              n2 (10.0.0.2): not complete: partitions: no disk\n\
              n3 (10.0.0.3): not complete: files: full\n\
              n4 (10.0.0.4): not complete: files: it did not come again\n\
-             n5 (10.0.0.5): not complete: partitions: it runs an old ka-d-client, which knows \
-             nothing of this; boot it with goldring's stage 2\n\
+             n5 (10.0.0.5): not complete: partitions: its stage 2 is old, and old nodes cannot be \
+             cloned from here: / is btrfs; boot it with goldring's stage 2\n\
              1 of 5 nodes are complete and bootable\n"
         );
         assert_eq!(tally.lost().len(), 4);
@@ -204,7 +266,7 @@ mod tests {
     #[test]
     fn a_session_that_fails_fails_for_all() {
         let failed = || Err(ServerError::Failed(Failure::Source("tar: no".to_owned())));
-        let mut tally = Tally::default();
+        let mut tally = no_old();
         assert!(tally.take(&phase("partitions"), failed()).is_err());
         tally
             .take(&phase("partitions"), summary(&[(1, Fate::Finished, true)]))
@@ -215,6 +277,31 @@ mod tests {
                 .text()
                 .contains("n1 (10.0.0.1): not complete: files: tar: no")
         );
-        assert!(tally.going_on().is_empty());
+        assert!(tally.going_on(Who::All).is_empty());
+    }
+
+    #[test]
+    fn old_nodes_are_known_by_what_they_do_not_say() {
+        let mut tally = Tally::new(None);
+        let new = |number| (number, Fate::Gone, true);
+        let old = |number| (number, Fate::Gone, false);
+        // An old stage 1 says nothing about stage 2.
+        let stage2 = summary(&[old(1), old(2), old(3), new(4)]);
+        tally.take(&phase("stage 2"), stage2).unwrap();
+        assert!(!tally.has_old());
+        let all = || summary(&[new(1), old(2), old(3), new(4)]);
+        tally.take(&phase("partitions"), all()).unwrap();
+        assert_eq!(tally.going_on(Who::Old).len(), 2);
+        tally.take(&phase("files"), all()).unwrap();
+        tally.take(&phase("the end"), summary(&[old(2)])).unwrap();
+        tally.take(&phase("old ones"), summary(&[old(2)])).unwrap();
+        assert_eq!(
+            tally.text(),
+            "n1 (10.0.0.1): complete and bootable, but then: the end: it did not come again\n\
+             n2 (10.0.0.2): complete, as far as an old node tells\n\
+             n3 (10.0.0.3): not complete: the end: it did not come again\n\
+             n4 (10.0.0.4): complete and bootable, but then: the end: it did not come again\n\
+             3 of 4 nodes are complete and bootable\n"
+        );
     }
 }

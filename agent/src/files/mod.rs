@@ -87,6 +87,9 @@ struct SendArgs {
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1",
           value_parser = clap::value_parser!(i32).range(1..=19))]
     zstd: Option<i32>,
+    /// Send what an old tar reads, and nothing behind it that would be compared
+    #[arg(long, conflicts_with = "zstd")]
+    plain: bool,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -231,6 +234,7 @@ fn send_files(args: &SendArgs) -> anyhow::Result<()> {
     let sending = Sending {
         source,
         level: args.zstd,
+        plain: args.plain,
     };
     // Not std's stdout, which looks for the ends of lines in what it is given.
     let out = io::stdout().lock();
@@ -302,7 +306,7 @@ fn receive_files(args: &ReceiveArgs) -> anyhow::Result<()> {
         received.contents.bytes,
         received.sockets,
         match form {
-            Form::Checked => ", as they were sent",
+            Form::Checked | Form::Agreed => ", as they were sent",
             Form::Plain => "; an old golden node, so nobody can tell whether this is all",
         }
     );

@@ -159,7 +159,7 @@ impl Work {
         killpoint("files");
         let folder = self.here.root.join(CLONE);
         let input = within("half of the files", HALF, input);
-        receive(&folder, Form::Checked, input, &mut say)?;
+        receive(&folder, Form::Agreed, input, &mut say)?;
         make_folders(&self.manifest, &folder)?;
         match self.deployment.raw.is_empty() {
             true => self.finish(),

@@ -25,7 +25,8 @@ pub(super) fn run(args: &SendArgs) -> anyhow::Result<()> {
         eprintln!("store: reading all of it, before any node is touched");
         verify::refuse(&verify::read_through(&image))?;
     }
-    deploy(&plan, &args.course, &Kept(&image))
+    let old = Err("they need the golden node itself; start ka-d there".to_owned());
+    deploy(&plan, old, &args.course, &Kept(&image))
 }
 
 fn heading(image: &Image) -> String {
@@ -55,8 +56,8 @@ impl Kept<'_> {
 }
 
 impl Streams for Kept<'_> {
-    /// As they lie there: a node unpacks them.
-    fn files(&self) -> Result<Source, String> {
+    /// As they lie there: a node unpacks them. Old nodes have been let go before.
+    fn files(&self, _plain: bool) -> Result<Source, String> {
         Ok(source(self.packed(0)?, || Ok(())))
     }
 

@@ -15,6 +15,7 @@ pub mod lsblk;
 pub mod lvm;
 pub mod member;
 pub mod mkfs;
+pub mod old;
 pub mod parts;
 pub mod probe;
 pub mod raid;

@@ -27,9 +27,12 @@ pub fn partfiles(manifest: &Manifest, orders: &Orders) -> Vec<(&'static str, Str
         ("streams", streams(&orders.raw)),
     ];
     if let Some(command) = &orders.command {
-        // The scripts of 2005 read the first, those of 2010 the second.
-        files.push(("command", format!("{command}\n")));
+        // Those of 2010 read the loader and options for mkinitrd, those of 2005 a command
+        // that they run in the clone: of loaders there was lilo only.
         files.push(("bootloader", format!("{command}\n")));
+        if command.split(' ').next() == Some("lilo") {
+            files.push(("command", "lilo\n".to_owned()));
+        }
     }
     if let Some(boot) = boot_part(manifest) {
         files.push(("boot_part", boot));
@@ -38,6 +41,33 @@ pub fn partfiles(manifest: &Manifest, orders: &Orders) -> Vec<(&'static str, Str
         files.push(("delay", String::new()));
     }
     files
+}
+
+/// File systems that old nodes make.
+const KINDS: [&str; 6] = ["ext2", "ext3", "ext4", "reiserfs", "xfs", "jfs"];
+
+/// Why old nodes cannot become clones of this, if so.
+pub fn complaint(manifest: &Manifest) -> Option<String> {
+    for mount in &manifest.mounts {
+        let place = &mount.place;
+        let kind = manifest
+            .of(mount)
+            .map_or("unknown", |one| one.kind.as_str());
+        if !KINDS.contains(&kind) {
+            return Some(format!("{place} is {kind}, which they cannot make"));
+        }
+        if !is_plain(place.as_bytes()) {
+            return Some(format!("their scripts cannot read the name {place:?}"));
+        }
+    }
+    None
+}
+
+/// A name that a shell reads as one word and as nothing else.
+fn is_plain(name: &[u8]) -> bool {
+    let plain =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:=@%".contains(byte) || *byte >= 0x80;
+    name.iter().all(plain)
 }
 
 /// Lines of an fstab with names of devices, `/` first, since old nodes mount in this order.
@@ -63,8 +93,8 @@ fn pfstab(manifest: &Manifest) -> String {
 fn excluded(made: &[Made]) -> String {
     let mut text = String::new();
     for made in made.iter().filter(|made| made.kind == Kind::Folder) {
-        // The scripts take the rest of the line; a line break would be another folder.
-        if made.path.as_os_str().as_bytes().contains(&b'\n') {
+        // The scripts take one word, and let the shell look for stars in it.
+        if !is_plain(made.path.as_os_str().as_bytes()) {
             continue;
         }
         let who = |who: char, shift: u32, special: (u32, char)| {
@@ -96,16 +126,13 @@ fn streams(raw: &[String]) -> String {
     std::iter::once("linux\n".to_owned()).chain(lines).collect()
 }
 
-/// What blkid says of the partition with `/boot`.
+/// What blkid says of the partition with `/boot`. The scripts take for its UUID what stands
+/// behind the first `=`, so there is no label in front.
 fn boot_part(manifest: &Manifest) -> Option<String> {
     let at = |place| manifest.mounts.iter().find(|mount| mount.place == place);
     let one = manifest.of(at("/boot").or_else(|| at("/"))?)?;
-    let label = match one.label.as_str() {
-        "" => String::new(),
-        label => format!("LABEL=\"{label}\" "),
-    };
     Some(format!(
-        "{}: {label}UUID=\"{}\" TYPE=\"{}\"\n",
+        "{}: UUID=\"{}\" TYPE=\"{}\"\n",
         one.device, one.uuid, one.kind
     ))
 }
@@ -118,7 +145,9 @@ mod tests {
     #[test]
     fn old_nodes_find_what_they_read() {
         let mut manifest = example();
-        let mut tmp = Made::plain_folder("/var/my tmp");
+        manifest.made.push(Made::plain_folder("/var/my tmp"));
+        manifest.made.push(Made::plain_folder("/var/a*"));
+        let mut tmp = Made::plain_folder("/var/tmp");
         tmp.mode = 0o3775;
         tmp.gid = 5;
         manifest.made.push(tmp);
@@ -140,11 +169,27 @@ mod tests {
              /dev/sda2 swap swap defaults 0 0\n\
              [excluded]\n\
              u=rwx g=rx o=rx 0 0 /proc\n\
-             u=rwx g=rwxs o=rxt 0 5 /var/my tmp\n\
+             u=rwx g=rwxs o=rxt 0 5 /var/tmp\n\
              [streams]\nlinux\n/dev/sda3\n\
-             [command]\nlilo --with=x\n[bootloader]\nlilo --with=x\n\
-             [boot_part]\n/dev/sda1: LABEL=\"my disk\" UUID=\"1-2\" TYPE=\"btrfs\"\n\
+             [bootloader]\nlilo --with=x\n[command]\nlilo\n\
+             [boot_part]\n/dev/sda1: UUID=\"1-2\" TYPE=\"btrfs\"\n\
              [delay]\n"
         );
+    }
+
+    #[test]
+    fn what_old_nodes_cannot_do_is_told() {
+        let mut manifest = example();
+        assert_eq!(
+            complaint(&manifest).unwrap(),
+            "/ is btrfs, which they cannot make"
+        );
+        for one in &mut manifest.file_systems {
+            one.kind = "ext3".to_owned();
+        }
+        let name = complaint(&manifest).unwrap();
+        assert!(name.contains("cannot read the name \"/srv/a b\""), "{name}");
+        manifest.mounts.retain(|mount| mount.place == "/");
+        assert_eq!(complaint(&manifest), None);
     }
 }

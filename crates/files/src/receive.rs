@@ -29,6 +29,9 @@ const WITHOUT_OWNERS: [FsWord; 3] = [0x4d44, 0x2011_bab0, 0x7366_746e];
 pub enum Form {
     /// From goldring: the end is checked.
     Checked,
+    /// From goldring by ka, whose ends compare all that came before this end sees its end:
+    /// with an old node among the others there is nothing behind the tar.
+    Agreed,
     /// A tar without anything behind it, from an old golden node.
     Plain,
 }
@@ -149,7 +152,8 @@ fn agree(
     if !ended.success() && !forgiven {
         return Err(FilesError::Tar(heard.sentence(ended)));
     }
-    if pump.form == Form::Plain {
+    let bare = pump.form == Form::Agreed && pump.walk.trailer().is_none();
+    if pump.form == Form::Plain || bare {
         return Ok(Trailer::default());
     }
     let trailer = Trailer::parse(pump.walk.trailer().ok_or(TrailerError::Absent)?)?;
@@ -189,7 +193,9 @@ impl Pump {
             self.piece(piece)?;
         }
         match self.form {
-            Form::Checked if !self.walk.has_ended() => Err(TrailerError::Short.into()),
+            Form::Checked | Form::Agreed if !self.walk.has_ended() => {
+                Err(TrailerError::Short.into())
+            }
             _ => Ok(()),
         }
     }
@@ -198,7 +204,7 @@ impl Pump {
         // This tar leaves once it has seen the end, so it gets nothing from behind that.
         let own = match self.walk.feed(piece) {
             Ok(own) if !self.is_lost => own,
-            Err(error) if self.form == Form::Checked => return Err(error.into()),
+            Err(error) if self.form != Form::Plain => return Err(error.into()),
             // Whatever an old tar wrote, this one will read it.
             _ => {
                 self.is_lost = true;

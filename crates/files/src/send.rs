@@ -21,6 +21,8 @@ pub struct Sending {
     pub source: Source,
     /// Compressed by zstd with this level; an old node cannot read that.
     pub level: Option<i32>,
+    /// A tar of the kind that old nodes read, and nothing but files in it.
+    pub plain: bool,
 }
 
 /// What was sent.
@@ -50,22 +52,23 @@ pub fn send(
         say(&lacks);
     }
     let Some(level) = wish.level else {
-        return stream(abilities, &wish.source, out, say).map(|(sent, _)| sent);
+        return stream(abilities, wish, out, say).map(|(sent, _)| sent);
     };
     let packed = zstd::stream::write::Encoder::new(out, level).map_err(doing("starting zstd"))?;
     // Dropping it after an error writes no end: the other end sees that it is cut.
-    let (sent, packed) = stream(abilities, &wish.source, packed, say)?;
+    let (sent, packed) = stream(abilities, wish, packed, say)?;
     packed.finish().map_err(doing("sending files"))?;
     Ok(sent)
 }
 
 fn stream<W: Write>(
     abilities: Abilities,
-    source: &Source,
+    wish: &Sending,
     mut out: W,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(Sent, W), FilesError> {
-    let mut child = tar::create(abilities, source)
+    let source = &wish.source;
+    let mut child = tar::create(abilities, source, wish.plain)
         .spawn()
         .map_err(doing("starting tar"))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
@@ -99,8 +102,12 @@ fn stream<W: Write>(
     if ended.code().is_none_or(|code| code > 1) {
         trailer.failed = heard.sentence(ended);
     }
+    let told = match wish.plain {
+        true => Vec::new(),
+        false => trailer.to_bytes(),
+    };
     let last = out
-        .write_all(&trailer.to_bytes())
+        .write_all(&told)
         .and_then(|()| out.write_all(&END))
         .and_then(|()| out.flush());
     if !trailer.failed.is_empty() {

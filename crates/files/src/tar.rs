@@ -157,8 +157,12 @@ impl Source {
     }
 }
 
-/// The tar that reads `source` and writes to its stdout.
-pub fn create(abilities: Abilities, source: &Source) -> Command {
+/// What a tar of 2005 reads: holes in the way that is older than `GNU.sparse.major`, and
+/// blocks of the usual size, so that it has taken all when it has seen the end.
+const FOR_OLD: [&str; 2] = ["--sparse-version=0.0", "--blocking-factor=20"];
+
+/// The tar that reads `source` and writes to its stdout; `old`: for old nodes.
+pub fn create(abilities: Abilities, source: &Source, old: bool) -> Command {
     let mut command = plain("tar");
     command
         .args(["--create", "--file=-", "--format=pax", "--sparse"])
@@ -167,6 +171,7 @@ pub fn create(abilities: Abilities, source: &Source) -> Command {
             "--pax-option=delete=atime,delete=ctime",
         ])
         .args(abilities.options())
+        .args(if old { &FOR_OLD[..] } else { &[] })
         .args(["--anchored", "--wildcards", "--wildcards-match-slash"]);
     for path in &source.excluded {
         let mut option = OsString::from("--exclude=");
@@ -400,7 +405,7 @@ mod tests {
     fn an_older_tar_is_asked_for_less() {
         let old = Abilities::parse("  -c, --create   create a new archive\n");
         let source = Source::tree("/x");
-        let line = format!("{:?}", create(old, &source));
+        let line = format!("{:?}", create(old, &source, false));
         assert!(
             !line.contains("xattrs") && !line.contains("warning"),
             "{line}"

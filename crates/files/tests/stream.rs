@@ -87,10 +87,23 @@ fn sent(tree: &Path, level: Option<i32>) -> (Vec<u8>, Sent) {
     let wish = Sending {
         source: Source::tree(tree),
         level,
+        plain: false,
     };
     let mut stream = Vec::new();
     let sent = send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
     (stream, sent)
+}
+
+/// A tar for old nodes.
+fn sent_plain(tree: &Path) -> Vec<u8> {
+    let wish = Sending {
+        source: Source::tree(tree),
+        level: None,
+        plain: true,
+    };
+    let mut stream = Vec::new();
+    send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    stream
 }
 
 /// The differences between what was sent and what a receiver made of it.
@@ -255,6 +268,7 @@ fn the_golden_nodes_trouble_is_told_at_the_node() {
             ..Source::tree(tree.path())
         },
         level: None,
+        plain: false,
     };
     fs::create_dir(tree.path().join("gone")).unwrap();
     let mut stream = Vec::new();
@@ -282,6 +296,7 @@ fn a_file_system_that_is_not_there_fails_at_both_ends() {
     let wish = Sending {
         source: Source::tree(tree.path().join("none")),
         level: None,
+        plain: false,
     };
     let mut stream = Vec::new();
     let error = send(&wish, &mut stream, &mut |_| {}).unwrap_err();
@@ -306,6 +321,7 @@ fn a_folder_that_is_excluded_stays_behind_whatever_it_is_called() {
             ..Source::tree(tree.path())
         },
         level: None,
+        plain: false,
     };
     let mut stream = Vec::new();
     send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
@@ -364,8 +380,58 @@ fn a_node_that_goes_ends_the_golden_nodes_tar() {
         let wish = Sending {
             source: Source::tree(tree.path()),
             level,
+            plain: false,
         };
         let error = send(&wish, Gone(100), &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("other end has gone"), "{error}");
     }
+}
+
+/// As the scripts of ka-deploy call it; sockets are the only thing that is missing.
+#[test]
+fn an_old_node_reads_what_is_for_it() {
+    let tree = ugly_tree();
+    let stream = sent_plain(tree.path());
+    let mut walk = Walk::default();
+    assert_eq!(walk.feed(&stream), Ok(stream.len()));
+    assert!(walk.has_ended() && walk.trailer().is_none());
+    let target = tempfile::tempdir().unwrap();
+    let mut tar = std::process::Command::new("tar")
+        .args(["--extract", "--read-full-records", "--same-permissions"])
+        .args(["--numeric-owner", "--sparse", "--file", "-"])
+        .current_dir(target.path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Nobody has gone when the last byte is written.
+    tar.stdin.take().unwrap().write_all(&stream).unwrap();
+    assert!(tar.wait().unwrap().success());
+    let blocks = fs::metadata(target.path().join("sparse")).unwrap().blocks();
+    assert!(blocks < 2048, "a hole became {blocks} blocks");
+    let socket = OsStr::from_bytes(b"spool/socket\xff");
+    fs::remove_file(tree.path().join(socket)).unwrap();
+    let (mut said, wish) = (Vec::new(), compare::Wish::default());
+    compare(tree.path(), target.path(), &wish, &mut |text| {
+        said.push(text.to_owned())
+    })
+    .unwrap();
+    // The attribute of a user, and the time of the folder that had the socket.
+    said.retain(|line| !line.contains("user.goldring") && !line.contains("spool"));
+    assert_eq!(said, [""; 0]);
+}
+
+#[test]
+fn a_new_node_takes_both_where_ka_compares() {
+    let tree = ugly_tree();
+    let (checked, plain) = (sent(tree.path(), None).0, sent_plain(tree.path()));
+    assert_eq!(
+        arrived(&checked, Form::Agreed, tree.path()).unwrap(),
+        [""; 0]
+    );
+    let said = arrived(&plain, Form::Agreed, tree.path()).unwrap();
+    assert!(said.iter().all(|line| line.contains("socket")), "{said:?}");
+    let refused = arrived(&plain, Form::Checked, tree.path()).unwrap_err();
+    assert!(matches!(refused, FilesError::Trailer(_)), "{refused}");
+    let cut = &plain[..plain.len() - 20_480];
+    assert!(arrived(cut, Form::Agreed, tree.path()).is_err());
 }

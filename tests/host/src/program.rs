@@ -98,6 +98,11 @@ pub fn ka() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/ka.py")
 }
 
+/// The independent node with an old stage 2.
+pub fn ka_node() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/ka_node.py")
+}
+
 impl Program {
     /// Starts `words` on a computer, in `folder`; it is called `n` and the number there.
     ///

@@ -43,8 +43,8 @@ pub(crate) struct Lab {
     pub(crate) nodes: Vec<Loop>,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) goldring: PathBuf,
-    raw: Vec<u8>,
-    file: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
+    pub(crate) file: Vec<u8>,
 }
 
 impl Lab {
@@ -134,15 +134,29 @@ impl Lab {
 
     /// Starts a node whose kernel command line says `kamethod`; it runs `before` first.
     pub(crate) fn node(&self, number: usize, before: &str) -> Result<Program> {
-        self.node_with(number, before, &self.nodes[number - 1].device)
+        self.node_of(number, before, "kaopt=lab")
+    }
+
+    /// The same with these words behind `kamethod`.
+    pub(crate) fn node_of(&self, number: usize, before: &str, words: &str) -> Result<Program> {
+        self.start_node(number, before, (words, &self.nodes[number - 1].device))
     }
 
     /// The same with another disk.
     fn node_with(&self, number: usize, before: &str, disk: &str) -> Result<Program> {
+        self.start_node(number, before, ("kaopt=lab", disk))
+    }
+
+    fn start_node(
+        &self,
+        number: usize,
+        before: &str,
+        (words, disk): (&str, &str),
+    ) -> Result<Program> {
         let home = self.home(number);
         fs::create_dir_all(&home)?;
         let cmdline = home.join("cmdline");
-        fs::write(&cmdline, "rescue kamethod kaopt=lab\n")?;
+        fs::write(&cmdline, format!("rescue kamethod {words}\n"))?;
         let script = format!(
             "set -e\nmount --bind {} /proc/cmdline\nmount -t tmpfs none /run\n\
              mount -t tmpfs none /mnt\nmkdir -p /dev/disk\nmount -t tmpfs none /dev/disk\n{before}\nexec {} node --disk {}={}",

@@ -11,6 +11,7 @@ mod garbage;
 mod ipv6;
 mod ka;
 mod ka_deploy;
+mod ka_deploy_old;
 mod ka_faults;
 mod ka_phases;
 mod leases;
@@ -110,6 +111,7 @@ fn main() {
         (ka::STORIES, &reason),
         (ka_faults::STORIES, &reason),
         (ka_deploy::STORIES, &no_tools),
+        (ka_deploy_old::STORIES, &no_tools),
         (prepare::STORIES, &no_images),
         (store::STORIES, &no_tools),
         (ka_phases::STORIES, &no_kill_points),
