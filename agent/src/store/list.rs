@@ -9,7 +9,7 @@ use goldring_files::store::{Image, KeptDisk, Kind, StoreError, is_busy, kind, si
 use goldring_files::text::shown;
 use serde_json::{Value, json};
 
-use super::{ListArgs, images, kept, name};
+use super::{ListArgs, heading, images, kept, name, plain};
 use crate::deploy::contents;
 use crate::fault;
 
@@ -108,11 +108,8 @@ impl Row {
         let index = &image.index;
         let pieces: usize = index.streams.iter().map(|stream| stream.pieces.len()).sum();
         let mut text = format!(
-            "{}: {}\nsaved {} (UTC) of {} by goldring {}\n{} files, {}, kept in {} ({pieces} pieces)\n",
-            name(&self.path),
-            plain(&index.description),
-            calendar::minute(index.saved),
-            index.host,
+            "{}\nsaved by goldring {}\n{} files, {}, kept in {} ({pieces} pieces)\n",
+            heading(image),
             index.version,
             index.streams[0].entries,
             decimal(index.unpacked()),
@@ -140,7 +137,7 @@ impl Row {
         };
         let mut value = json!({
             "name": name(&self.path),
-            "path": self.path.to_string_lossy(),
+            "path": std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()).to_string_lossy(),
             "state": state,
             "stored": self.stored,
         });
@@ -170,13 +167,6 @@ fn why(error: &StoreError) -> String {
         StoreError::Io(doing, error) => format!("{doing}: {error}"),
         other => other.to_string(),
     }
-}
-
-/// On one line of a terminal, whatever somebody wrote.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect()
 }
 
 fn table(rows: &[Row]) -> String {
