@@ -1,7 +1,7 @@
 //! `goldring store list`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use goldring_contract::calendar;
 use goldring_disk::target::decimal;
@@ -32,19 +32,15 @@ enum State {
 
 /// Lists what is in a folder.
 pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
-    let rows: Vec<Row> = images(&args.folder)?.into_iter().map(Row::of).collect();
+    let found = images(&args.folder)?;
     let is_one = kind(&args.folder) != Kind::Other;
-    let text = match (args.json, &rows[..]) {
-        (true, rows) => {
-            let all: Value = rows.iter().map(Row::json).collect();
-            format!("{all:#}\n")
-        }
-        (false, []) => {
+    let text = match &found[..] {
+        [one] if is_one && !args.json => Row::of(one).details(),
+        [] if !args.json => {
             eprintln!("there is no image in {}", shown(&args.folder));
             String::new()
         }
-        (false, [row]) if is_one => row.details(),
-        (false, rows) => table(rows),
+        all => text(all, args.json),
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -52,17 +48,27 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
     }
 }
 
+/// These images, for people or programs.
+pub(super) fn text(images: &[PathBuf], is_json: bool) -> String {
+    let rows: Vec<Row> = images.iter().map(|path| Row::of(path)).collect();
+    if !is_json {
+        return table(&rows);
+    }
+    let all: Value = rows.iter().map(Row::json).collect();
+    format!("{all:#}\n")
+}
+
 impl Row {
-    fn of(path: PathBuf) -> Self {
-        let state = match kind(&path) {
-            Kind::Partial if is_busy(&path) => State::Busy,
+    fn of(path: &Path) -> Self {
+        let state = match kind(path) {
+            Kind::Partial if is_busy(path) => State::Busy,
             Kind::Partial => State::Partial,
-            _ => Image::open(&path).map_or_else(State::Broken, |image| State::Image(image.into())),
+            _ => Image::open(path).map_or_else(State::Broken, |image| State::Image(image.into())),
         };
         Self {
-            stored: size_on_disk(&path),
+            stored: size_on_disk(path),
             state,
-            path,
+            path: path.to_owned(),
         }
     }
 

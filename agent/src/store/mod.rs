@@ -204,3 +204,6 @@ fn plain(text: &str) -> String {
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
