@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use goldring_disk::desc::{Content, Desc};
 use goldring_disk::table::Geometry;
 use goldring_disk::target::decimal;
@@ -48,15 +48,11 @@ pub(crate) struct Plan {
 ///
 /// # Errors
 /// A wish that does not fit it.
-pub(crate) fn plan(mut golden: Golden, shape: &Shape, course: &Course) -> anyhow::Result<Plan> {
+pub(crate) fn plan(golden: Golden, shape: &Shape, course: &Course) -> anyhow::Result<Plan> {
     if let Some(text) = &shape.loader {
         bootable::Wish::default().with_loader(text).map_err(Usage)?;
     }
-    for (name, _) in shape.descs() {
-        if !golden.disks.iter().any(|disk| disk.device == name) {
-            golden.disks.push(GoldenDisk::unknown(name));
-        }
-    }
+    all_are_known(&golden, shape)?;
     let drives = golden.disks.iter().map(|disk| {
         let desc = desc(disk, &golden.manifest, shape)
             .with_context(|| format!("the layout of {}", disk.device))?;
@@ -80,6 +76,24 @@ pub(crate) fn plan(mut golden: Golden, shape: &Shape, course: &Course) -> anyhow
         drives,
         deployment,
     })
+}
+
+/// A drive with a wrong letter must not cost a node another disk.
+fn all_are_known(golden: &Golden, shape: &Shape) -> anyhow::Result<()> {
+    let descs = shape.descs().map(|(drive, _)| ("-p", drive));
+    let files = shape.boot_files().map(|(drive, _)| ("-M", drive));
+    let boots = shape.boots().map(|drive| ("-m", drive));
+    let disks: Vec<&str> = golden.disks.iter().map(|disk| &*disk.device).collect();
+    for (option, drive) in descs.chain(files).chain(boots) {
+        ensure!(
+            disks.contains(&&*drive),
+            Usage(format!(
+                "{option} {drive}: that is no disk of what is cloned; those are {}",
+                disks.join(", ")
+            ))
+        );
+    }
+    Ok(())
 }
 
 /// The disks as a node reads of them, with the names of files that travel.
@@ -231,5 +245,79 @@ impl Drive {
             "{}{boot}; not on a disk as the golden node's: {why}\n{}",
             self.device, self.desc
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Options {
+        #[command(flatten)]
+        course: Course,
+        #[command(flatten)]
+        shape: Shape,
+    }
+
+    fn planned(words: &[&str]) -> anyhow::Result<Plan> {
+        let text = "linux 3500 fs=ext4\nlinux 500 fs=xfs\nswap fill fs=swap";
+        let disk = GoldenDisk {
+            device: "/dev/sda".into(),
+            geometry: Some(Geometry::new(80 << 30, 512)),
+            desc: Some(Desc::parse(text)?),
+            notes: Vec::new(),
+            boot: Some(vec![7; BOOT_CODE]),
+        };
+        let raw = RawOrder {
+            device: "/dev/sda2".into(),
+            size: 500 << 20,
+        };
+        let golden = Golden {
+            manifest: Manifest::default(),
+            disks: vec![disk],
+            raw: vec![raw],
+        };
+        let options = Options::parse_from([&["x"], words].concat());
+        plan(golden, &options.shape, &options.course)
+    }
+
+    fn names(plan: &Plan) -> Vec<String> {
+        plan.files().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn wishes_shape_what_travels_first() {
+        let plain = planned(&[]).unwrap();
+        assert_eq!(names(&plain), ["deployment", "manifest", "desc.0"]);
+        // In the partition that is sent as it is nothing is made.
+        assert_eq!(plain.drives[0].desc.partitions[1].content, Content::Nothing);
+        assert!(!plain.deployment.barrier);
+        let words = ["-m", "sda", "-r", "grub", "-d", "5", "--keep-identity"];
+        let plan = planned(&words).unwrap();
+        assert_eq!(names(&plan), ["deployment", "manifest", "desc.0", "MBR.0"]);
+        assert_eq!(plan.files()[3].1, [7; BOOT_CODE]);
+        let parsed = Deployment::parse(&plan.deployment.to_string()).unwrap();
+        assert_eq!(parsed, plan.deployment);
+        assert!(parsed.barrier && parsed.keep_identity && parsed.loader == "grub");
+        assert!(
+            plan.text()
+                .contains("as large as the golden node's: to be, with a dos table")
+        );
+    }
+
+    #[test]
+    fn a_drive_that_is_not_cloned_is_a_mistake_in_the_call() {
+        for words in [
+            ["-m", "sdb", "-d", "1"],
+            ["-p", "sdb", "desc", "--partial"],
+            ["-M", "vda", "x", "--partial"],
+        ] {
+            let error = planned(&words).unwrap_err();
+            assert!(error.downcast_ref::<Usage>().is_some(), "{error}");
+            assert!(error.to_string().ends_with("those are /dev/sda"), "{error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `goldring store list`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use goldring_contract::calendar;
 use goldring_disk::target::decimal;
@@ -9,7 +9,7 @@ use goldring_files::store::{Image, KeptDisk, Kind, StoreError, is_busy, kind, si
 use goldring_files::text::shown;
 use serde_json::{Value, json};
 
-use super::{ListArgs, images, kept, name};
+use super::{ListArgs, heading, images, kept, name, plain};
 use crate::deploy::contents;
 use crate::fault;
 
@@ -32,19 +32,15 @@ enum State {
 
 /// Lists what is in a folder.
 pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
-    let rows: Vec<Row> = images(&args.folder)?.into_iter().map(Row::of).collect();
+    let found = images(&args.folder)?;
     let is_one = kind(&args.folder) != Kind::Other;
-    let text = match (args.json, &rows[..]) {
-        (true, rows) => {
-            let all: Value = rows.iter().map(Row::json).collect();
-            format!("{all:#}\n")
-        }
-        (false, []) => {
+    let text = match &found[..] {
+        [one] if is_one && !args.json => Row::of(one).details(),
+        [] if !args.json => {
             eprintln!("there is no image in {}", shown(&args.folder));
             String::new()
         }
-        (false, [row]) if is_one => row.details(),
-        (false, rows) => table(rows),
+        all => text(all, args.json),
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -52,17 +48,27 @@ pub(super) fn run(args: &ListArgs) -> anyhow::Result<()> {
     }
 }
 
+/// These images, for people or programs.
+pub(super) fn text(images: &[PathBuf], is_json: bool) -> String {
+    let rows: Vec<Row> = images.iter().map(|path| Row::of(path)).collect();
+    if !is_json {
+        return table(&rows);
+    }
+    let all: Value = rows.iter().map(Row::json).collect();
+    format!("{all:#}\n")
+}
+
 impl Row {
-    fn of(path: PathBuf) -> Self {
-        let state = match kind(&path) {
-            Kind::Partial if is_busy(&path) => State::Busy,
+    fn of(path: &Path) -> Self {
+        let state = match kind(path) {
+            Kind::Partial if is_busy(path) => State::Busy,
             Kind::Partial => State::Partial,
-            _ => Image::open(&path).map_or_else(State::Broken, |image| State::Image(image.into())),
+            _ => Image::open(path).map_or_else(State::Broken, |image| State::Image(image.into())),
         };
         Self {
-            stored: size_on_disk(&path),
+            stored: size_on_disk(path),
             state,
-            path,
+            path: path.to_owned(),
         }
     }
 
@@ -108,11 +114,8 @@ impl Row {
         let index = &image.index;
         let pieces: usize = index.streams.iter().map(|stream| stream.pieces.len()).sum();
         let mut text = format!(
-            "{}: {}\nsaved {} (UTC) of {} by goldring {}\n{} files, {}, kept in {} ({pieces} pieces)\n",
-            name(&self.path),
-            plain(&index.description),
-            calendar::minute(index.saved),
-            index.host,
+            "{}\nsaved by goldring {}\n{} files, {}, kept in {} ({pieces} pieces)\n",
+            heading(image),
             index.version,
             index.streams[0].entries,
             decimal(index.unpacked()),
@@ -140,7 +143,7 @@ impl Row {
         };
         let mut value = json!({
             "name": name(&self.path),
-            "path": self.path.to_string_lossy(),
+            "path": std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()).to_string_lossy(),
             "state": state,
             "stored": self.stored,
         });
@@ -170,13 +173,6 @@ fn why(error: &StoreError) -> String {
         StoreError::Io(doing, error) => format!("{doing}: {error}"),
         other => other.to_string(),
     }
-}
-
-/// On one line of a terminal, whatever somebody wrote.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect()
 }
 
 fn table(rows: &[Row]) -> String {

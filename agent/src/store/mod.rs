@@ -11,7 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use goldring_files::store::{Kind, PIECE, kind};
+use goldring_contract::calendar;
+use goldring_files::store::{Image, Kind, PIECE, kind};
 use goldring_files::text::shown;
 
 use crate::deploy::{Course, Shape};
@@ -180,3 +181,29 @@ fn name(image: &Path) -> String {
         .file_name()
         .map_or_else(|| shown(image), |name| shown(Path::new(name)))
 }
+
+/// An image in a line: its name, when it was saved, of whom, and what was said about it.
+fn heading(image: &Image) -> String {
+    let index = &image.index;
+    let mut line = format!(
+        "{}, saved {} (UTC)",
+        name(image.folder()),
+        calendar::minute(index.saved)
+    );
+    for (word, text) in [(" of ", &index.host), (": ", &index.description)] {
+        if !text.is_empty() {
+            line.push_str(&format!("{word}{}", plain(text)));
+        }
+    }
+    line
+}
+
+/// On one line of a terminal, whatever somebody wrote.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

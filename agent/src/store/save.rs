@@ -96,7 +96,7 @@ pub(super) fn run(args: &SaveArgs) -> anyhow::Result<()> {
 }
 
 /// The image does not hold itself, and none of the images beside it.
-fn without_images(root: &Root, manifest: &mut Manifest, target: &Path) {
+pub(super) fn without_images(root: &Root, manifest: &mut Manifest, target: &Path) {
     let top = root.as_path().canonicalize();
     let top = top.unwrap_or_else(|_| root.as_path().to_owned());
     let mut partial = target.as_os_str().to_owned();

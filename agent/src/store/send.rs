@@ -3,12 +3,11 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use goldring_contract::calendar;
 use goldring_files::store::{Image, Packed};
 use goldring_files::text::shown;
 use goldring_transfer::ka::Source;
 
-use super::{SendArgs, kept, name, verify};
+use super::{SendArgs, heading, kept, verify};
 use crate::deploy::{Streams, deploy, plan, source};
 
 /// Deploys an image.
@@ -27,22 +26,6 @@ pub(super) fn run(args: &SendArgs) -> anyhow::Result<()> {
     }
     let old = Err("they need the golden node itself; start ka-d there".to_owned());
     deploy(&plan, old, &args.course, &Kept(&image))
-}
-
-fn heading(image: &Image) -> String {
-    let index = &image.index;
-    format!(
-        "{}, saved {} (UTC) of {}{}{}",
-        name(image.folder()),
-        calendar::minute(index.saved),
-        index.host,
-        if index.description.is_empty() {
-            ""
-        } else {
-            ": "
-        },
-        index.description
-    )
 }
 
 /// The streams of an image.
