@@ -70,6 +70,7 @@ pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow:
             desc,
         });
     }
+    all_are_made(&manifest, &drives)?;
     let order = |(number, drive): (usize, &Drive)| DiskOrder {
         device: drive.device.clone(),
         desc: format!("desc.{number}"),
@@ -91,6 +92,30 @@ pub(super) fn plan(root: &Root, runner: &mut dyn Runner, args: &Args) -> anyhow:
         drives,
         deployment,
     })
+}
+
+/// What is cloned must be made again on each node, by the desc of some disk. It would not be
+/// if it lay in something that is not made, such as an encrypted partition.
+///
+/// # Errors
+/// Which is made nowhere.
+fn all_are_made(manifest: &Manifest, drives: &[Drive]) -> anyhow::Result<()> {
+    let is_made = |uuid: &str| drives.iter().any(|drive| drive.desc.makes(uuid));
+    // Where there is no identifier the nodes find it by the number of its partition.
+    let known = |uuid: &str| !uuid.is_empty();
+    for one in manifest.file_systems.iter().filter(|one| known(&one.uuid)) {
+        if !is_made(&one.uuid) {
+            let mut mounts = manifest.mounts.iter();
+            let place = mounts.find(|mount| mount.device == one.device);
+            bail!(
+                "{} ({}) would not be made on a node, see above; leave it out with -X, give -p a desc \
+                 that makes it, or clone the disk with dolly",
+                place.map_or("", |mount| mount.place.as_str()),
+                one.device
+            );
+        }
+    }
+    Ok(())
 }
 
 fn raw_order(root: &Root, name: &str) -> anyhow::Result<RawOrder> {
