@@ -72,6 +72,40 @@ pub(super) fn adopt(
              or leave it out with -X"
         );
     }
+    adopt_above(desc, here)
+}
+
+/// The same for arrays and volumes, which are known by their names.
+fn adopt_above(desc: &mut Desc, here: &Desc) -> anyhow::Result<()> {
+    for array in &mut desc.arrays {
+        let mut known = here.arrays.iter();
+        if let Some(known) = known.find(|known| known.device == array.device) {
+            array.id = array.id.take().or_else(|| known.id.clone());
+            array.name = array.name.take().or_else(|| known.name.clone());
+            let name = format!("/dev/{}", array.device);
+            take_over_above(&mut array.content, &known.content, &name)?;
+        }
+    }
+    for volume in &mut desc.volumes {
+        let mut known = here.volumes.iter();
+        let same = known.find(|known| (&known.group, &known.name) == (&volume.group, &volume.name));
+        if let Some(known) = same {
+            let name = format!("/dev/{}/{}", volume.group, volume.name);
+            take_over_above(&mut volume.content, &known.content, &name)?;
+        }
+    }
+    Ok(())
+}
+
+fn take_over_above(content: &mut Content, here: &Content, name: &str) -> anyhow::Result<()> {
+    let place = |here: &FileSystem| here.mount.clone().unwrap_or_else(|| name.to_owned());
+    match (&*content, here) {
+        (Content::FileSystem(wished), Content::FileSystem(here)) => {
+            *content = Content::FileSystem(named(wished.clone(), here.clone(), &place(here))?);
+        }
+        (Content::Unsaid, here) => *content = here.clone(),
+        _ => {}
+    }
     Ok(())
 }
 
@@ -103,7 +137,7 @@ fn mount_of(line: &Partition) -> Option<String> {
 
 /// Gives a line the file system, or only its names if the line has one.
 fn take_over(line: &mut Partition, here: FileSystem, place: &str) -> anyhow::Result<()> {
-    let Some(mut wished) = line.file_system() else {
+    let Some(wished) = line.file_system() else {
         ensure!(
             matches!(line.content, Content::Unsaid) && !line.kind.is_extended(),
             "the partition for {place} can hold no file system"
@@ -111,6 +145,12 @@ fn take_over(line: &mut Partition, here: FileSystem, place: &str) -> anyhow::Res
         line.content = Content::FileSystem(here);
         return Ok(());
     };
+    line.content = Content::FileSystem(named(wished, here, place)?);
+    Ok(())
+}
+
+/// The file system that is wished with the names of the one that is here.
+fn named(mut wished: FileSystem, here: FileSystem, place: &str) -> anyhow::Result<FileSystem> {
     let same = wished.format == here.format || (wished.format.is_fat() && here.format.is_fat());
     ensure!(
         same,
@@ -124,8 +164,7 @@ fn take_over(line: &mut Partition, here: FileSystem, place: &str) -> anyhow::Res
     if wished.subvolumes.is_empty() {
         wished.subvolumes = here.subvolumes;
     }
-    line.content = Content::FileSystem(wished);
-    Ok(())
+    Ok(wished)
 }
 
 #[cfg(test)]
@@ -198,6 +237,35 @@ mod tests {
             lines[5].contains("uuid=5a1bd16f-0000-4000-8000-000000000005"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn arrays_and_volumes_get_them_too() {
+        const ID: &str = "01234567:89abcdef:01234567:89abcdef";
+        let here = Desc::parse(&format!(
+            "raid fill array=md0 slot=0\n\
+             array md0 level=1 members=2 name=golden:0 id={ID} group=vg0\ngroup vg0\n\
+             volume vg0/root 20G fs=ext4 uuid=5a1bd16f-0000-4000-8000-000000000001 mount=/\n\
+             volume vg0/home fill fs=xfs uuid=5a1bd16f-0000-4000-8000-000000000006 mount=/home"
+        ))
+        .unwrap();
+        let table = layout(&here, Geometry::new(80 << 30, 512)).unwrap().table;
+        let adopted = |volumes: &str| {
+            let text = "gpt\nbios 1\nraid fill array=md0 slot=0\narray md0 level=1 members=2";
+            let mut desc = Desc::parse(&format!("{text}{volumes}")).unwrap();
+            let manifest = Manifest::default();
+            adopt(&mut desc, "/dev/sda", &table, &here, &manifest).map(|()| desc)
+        };
+        let volumes = " group=vg0\nvolume vg0/root 30% fs=ext4\nvolume vg0/home fill";
+        let desc = adopted(volumes).unwrap();
+        for part in [ID, "name=golden:0", "volume vg0/home fill fs=xfs "] {
+            assert!(desc.to_string().contains(part), "{desc}");
+        }
+        for number in ["1", "6"] {
+            assert!(desc.makes(&format!("5a1bd16f-0000-4000-8000-00000000000{number}")));
+        }
+        let error = adopted(" group=vg0\nvolume vg0/root 30% fs=xfs").unwrap_err();
+        assert!(chain(&error).contains("/ is ext4 here"), "{error:#}");
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub(crate) fn plan(golden: Golden, shape: &Shape, course: &Course) -> anyhow::Re
         })
     });
     let drives = drives.collect::<anyhow::Result<Vec<Drive>>>()?;
+    all_are_made(&golden.manifest, &drives)?;
     let deployment = Deployment {
         disks: orders(&drives),
         raw: golden.raw,
@@ -108,6 +109,30 @@ fn orders(drives: &[Drive]) -> Vec<DiskOrder> {
             .unwrap_or_default(),
     };
     drives.iter().enumerate().map(order).collect()
+}
+
+/// What is cloned must be made again on each node, by the desc of some disk. It would not be
+/// if it lay in something that is not made, such as an encrypted partition.
+///
+/// # Errors
+/// Which is made nowhere.
+fn all_are_made(manifest: &Manifest, drives: &[Drive]) -> anyhow::Result<()> {
+    let is_made = |uuid: &str| drives.iter().any(|drive| drive.desc.makes(uuid));
+    // Where there is no identifier the nodes find it by the number of its partition.
+    let known = |uuid: &str| !uuid.is_empty();
+    for one in manifest.file_systems.iter().filter(|one| known(&one.uuid)) {
+        if !is_made(&one.uuid) {
+            let mut mounts = manifest.mounts.iter();
+            let place = mounts.find(|mount| mount.device == one.device);
+            bail!(
+                "{} ({}) would not be made on a node, see above; leave it out with -X, give -p a desc \
+                 that makes it, or clone the disk with dolly",
+                place.map_or("", |mount| mount.place.as_str()),
+                one.device
+            );
+        }
+    }
+    Ok(())
 }
 
 fn desc(disk: &GoldenDisk, manifest: &Manifest, shape: &Shape) -> anyhow::Result<Desc> {

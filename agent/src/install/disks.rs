@@ -120,23 +120,27 @@ pub(super) fn devices(manifest: &Manifest, plans: &[Plan]) -> Pairs {
     files.chain(swaps).filter_map(here).collect()
 }
 
-/// A file system of a plain partition must have one here: another disk with the same UUID,
+/// A file system must have a partition, array or volume here: another disk with the same UUID,
 /// such as that of an older clone, is not to be written to.
 ///
 /// # Errors
 /// Which has none.
 pub(super) fn all_have_a_place(
     orders: &[DiskOrder],
+    plans: &[Plan],
     manifest: &Manifest,
     devices: &Pairs,
 ) -> anyhow::Result<()> {
     for one in &manifest.file_systems {
         let is_plain = split_partition(&one.device)
             .is_some_and(|(disk, _)| orders.iter().any(|order| order.device == disk));
-        let has_one = devices.iter().any(|(there, _)| *there == one.device);
-        if is_plain && !has_one {
+        let has_one = match is_plain {
+            true => devices.iter().any(|(there, _)| *there == one.device),
+            false => plans.iter().any(|plan| plan.desc.makes(&one.uuid)),
+        };
+        if !has_one {
             bail!(
-                "no partition is to be made for {}; look at goldring ka-d --dry-run on the golden node",
+                "nothing is to be made for {}; look at goldring ka-d --dry-run on the golden node",
                 one.device
             );
         }
@@ -282,8 +286,15 @@ mod tests {
             devices,
             [("/dev/sda5".to_owned(), "/dev/nvme0n1p2".to_owned())]
         );
-        all_have_a_place(&orders, &manifest, &devices).unwrap();
-        let none = all_have_a_place(&orders, &manifest, &Vec::new()).unwrap_err();
+        // A volume of a kind that is not made, such as an encrypted one, has no place.
+        let none = all_have_a_place(&orders, &plans, &manifest, &devices).unwrap_err();
+        assert!(
+            none.to_string().contains("made for /dev/mapper/a-b"),
+            "{none}"
+        );
+        manifest.file_systems.pop();
+        all_have_a_place(&orders, &plans, &manifest, &devices).unwrap();
+        let none = all_have_a_place(&orders, &plans, &manifest, &Vec::new()).unwrap_err();
         assert!(none.to_string().contains("made for /dev/sda5"), "{none}");
         let names = names(&pairs(&orders, &plans), &devices);
         assert_eq!(

@@ -67,8 +67,9 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// With firmware of the UEFI kind instead of a BIOS. `variables` is the file where it
-    /// keeps its variables, made when it is not there.
+    /// With firmware of the UEFI kind instead of a BIOS, and a board of that time: its `ide`
+    /// disks are SATA. `variables` is the file where it keeps its variables, made when it is
+    /// not there.
     ///
     /// # Errors
     /// The firmware is not installed.
@@ -79,6 +80,8 @@ impl<'a> Machine<'a> {
         }
         let variables = variables.display();
         Ok(self.arguments([
+            "-machine".to_owned(),
+            "q35".to_owned(),
             "-drive".to_owned(),
             format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"),
             "-drive".to_owned(),

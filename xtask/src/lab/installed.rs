@@ -23,6 +23,12 @@ const SEED: u64 = 3 << 30;
 const LIMIT: Duration = Duration::from_secs(1800);
 /// What the installing machine says at its end.
 const INSTALLED: &str = "golden machine: installed";
+/// UEFI: its code, and variables that nobody has set.
+const UEFI: [&str; 2] = [
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+];
+const FLASH: &str = "if=pflash,format=raw";
 /// What golden machines have beside [`golden::PACKAGES`]: what makes the odd files of
 /// `install.sh` and the partitions.
 const PACKAGES: &str = "fdisk,attr,acl,libcap2-bin,perl";
@@ -44,25 +50,52 @@ struct Layout {
     name: &'static str,
     /// Its disks, in MiB: `/dev/sda`, `/dev/sdb`, …
     disks: &'static [u64],
+    /// Its firmware is UEFI, whose variables are kept beside the disks.
+    uefi: bool,
     /// More packages of the system, with commas between them.
     packages: &'static str,
     /// The functions that `install.sh` tells of.
     script: &'static str,
 }
 
-const LAYOUTS: &[Layout] = &[Layout {
-    name: "several",
-    disks: &[2600],
-    packages: "xfsprogs,btrfs-progs",
-    script: include_str!("layouts/several.sh"),
-}];
+const LAYOUTS: &[Layout] = &[
+    Layout {
+        name: "several",
+        disks: &[2600],
+        uefi: false,
+        packages: "xfsprogs,btrfs-progs",
+        script: include_str!("layouts/several.sh"),
+    },
+    Layout {
+        name: "raid",
+        disks: &[2000, 2000],
+        uefi: false,
+        packages: "mdadm",
+        script: include_str!("layouts/raid.sh"),
+    },
+    Layout {
+        name: "lvm",
+        disks: &[2100],
+        uefi: false,
+        packages: "lvm2,xfsprogs",
+        script: include_str!("layouts/lvm.sh"),
+    },
+    Layout {
+        name: "uefi",
+        disks: &[2000],
+        uefi: true,
+        packages: "grub-efi-amd64-bin,efibootmgr,dosfstools",
+        script: include_str!("layouts/uefi.sh"),
+    },
+];
 
 /// The layouts that there are.
 pub(super) fn names() -> Vec<&'static str> {
     LAYOUTS.iter().map(|layout| layout.name).collect()
 }
 
-/// Makes the golden machine `name` if it is not there, and prints where its disks are.
+/// Makes the golden machine `name` if it is not there, and prints where its disks are, and
+/// the variables of its firmware if that is UEFI.
 ///
 /// # Errors
 /// There is no such layout; a program fails, with the console of the machine.
@@ -88,9 +121,11 @@ impl Layout {
             .map(|number| file(&format!("disk{number}.img")))
             .collect();
         // Written at the end, so that half an installation is none.
+        let variables = self.uefi.then(|| file("vars"));
+        let all = || disks.iter().chain(&variables).cloned().collect();
         let (made, recipe) = (file("recipe"), self.recipe());
         if std::fs::read_to_string(&made).is_ok_and(|text| text == recipe) {
-            return Ok(disks);
+            return Ok(all());
         }
         eprintln!(
             "making the golden machine {} (some minutes, kept afterwards)",
@@ -110,11 +145,17 @@ impl Layout {
         for (disk, size) in disks.iter().zip(self.disks) {
             new_file(disk, size << 20)?;
         }
-        install(&root, &seed, &disks, &file("console"))?;
+        let machine = Machine {
+            root: &root,
+            seed: &seed,
+            disks: &disks,
+            variables: variables.as_deref(),
+        };
+        machine.install(&file("console"))?;
         std::fs::remove_dir_all(&root).with_context(|| format!("removing {}", root.display()))?;
         std::fs::remove_file(&seed).with_context(|| format!("removing {}", seed.display()))?;
         std::fs::write(&made, recipe).with_context(|| format!("writing {}", made.display()))?;
-        Ok(disks)
+        Ok(all())
     }
 
     fn packages(&self) -> String {
@@ -125,7 +166,10 @@ impl Layout {
     fn recipe(&self) -> String {
         let disks = &self.disks;
         let packages = self.packages();
-        format!("{disks:?}\n{packages}\n{}\n{INSTALL}", self.script)
+        format!(
+            "{disks:?} {}\n{packages}\n{}\n{INSTALL}",
+            self.uefi, self.script
+        )
     }
 
     /// What an installer would have asked: the network by DHCP, the console on the serial line.
@@ -163,38 +207,59 @@ fn new_file(path: &Path, size: u64) -> Result<()> {
         .with_context(|| format!("making {}", path.display()))
 }
 
-/// Starts the tree in a machine that has the disks.
-fn install(root: &Path, seed: &Path, disks: &[PathBuf], console: &Path) -> Result<()> {
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(engine("tcg", 1024))
-        .args(["-display", "none", "-monitor", "none", "-no-reboot"])
-        .args(["-nic", "none", "-smp", "2"])
-        .arg("-serial")
-        .arg(format!("file:{}", console.display()))
-        .arg("-kernel")
-        .arg(root.join("vmlinuz"))
-        .arg("-initrd")
-        .arg(root.join("initrd.img"))
-        .args([
-            "-append",
-            "root=/dev/vda rw console=ttyS0 no_timer_check init=/installer/install",
-        ])
-        .arg("-drive")
-        .arg(drive(seed, "virtio"));
-    for disk in disks {
-        qemu.arg("-drive").arg(drive(disk, "ide"));
+/// The machine that installs.
+struct Machine<'a> {
+    /// The tree, with kernel and initramfs.
+    root: &'a Path,
+    /// The tree as a disk.
+    seed: &'a Path,
+    disks: &'a [PathBuf],
+    /// Where UEFI keeps its variables; none: it has a BIOS.
+    variables: Option<&'a Path>,
+}
+
+impl Machine<'_> {
+    /// Starts the tree, and waits until it is on the disks.
+    fn install(&self, console: &Path) -> Result<()> {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(engine("tcg", 1024))
+            .args(["-display", "none", "-monitor", "none", "-no-reboot"])
+            .args(["-nic", "none", "-smp", "2"])
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .arg("-kernel")
+            .arg(self.root.join("vmlinuz"))
+            .arg("-initrd")
+            .arg(self.root.join("initrd.img"))
+            .args([
+                "-append",
+                "root=/dev/vda rw console=ttyS0 no_timer_check init=/installer/install",
+            ])
+            .arg("-drive")
+            .arg(drive(self.seed, "virtio"));
+        for disk in self.disks {
+            qemu.arg("-drive").arg(drive(disk, "ide"));
+        }
+        if let Some(variables) = self.variables {
+            let [code, unset] = UEFI;
+            std::fs::copy(unset, variables).with_context(|| format!("copying {unset}"))?;
+            qemu.args(["-machine", "q35", "-drive"])
+                .arg(format!("{FLASH},unit=0,readonly=on,file={code}"))
+                .arg("-drive")
+                .arg(format!("{FLASH},unit=1,file={}", variables.display()));
+        }
+        let log = console.with_extension("qemu.log");
+        let mut process = Process::start("the machine that installs", qemu, &log)?;
+        process.wait_success(LIMIT)?;
+        let said = std::fs::read(console).unwrap_or_default();
+        if String::from_utf8_lossy(&said).contains(INSTALLED) {
+            return Ok(());
+        }
+        bail!(
+            "the golden machine was not installed: {}",
+            last_lines(console, 12)
+        )
     }
-    let log = console.with_extension("qemu.log");
-    let mut process = Process::start("the machine that installs", qemu, &log)?;
-    process.wait_success(LIMIT)?;
-    let said = std::fs::read(console).unwrap_or_default();
-    if String::from_utf8_lossy(&said).contains(INSTALLED) {
-        return Ok(());
-    }
-    bail!(
-        "the golden machine was not installed: {}",
-        last_lines(console, 12)
-    )
 }
 
 fn drive(file: &Path, bus: &str) -> String {

@@ -279,6 +279,24 @@ impl Desc {
         check::check(self)
     }
 
+    /// All file systems that it makes: in partitions, arrays and volumes.
+    pub fn file_systems(&self) -> impl Iterator<Item = FileSystem> {
+        let in_partitions = self.partitions.iter().filter_map(Partition::file_system);
+        let arrays = self.arrays.iter().map(|array| &array.content);
+        let volumes = self.volumes.iter().map(|volume| &volume.content);
+        let above = arrays.chain(volumes).filter_map(|content| match content {
+            Content::FileSystem(file_system) => Some(file_system.clone()),
+            _ => None,
+        });
+        in_partitions.chain(above)
+    }
+
+    /// Whether it makes the file system with this identifier.
+    pub fn makes(&self, uuid: &str) -> bool {
+        let is_it = |one: FileSystem| one.uuid.is_some_and(|own| own.eq_ignore_ascii_case(uuid));
+        self.file_systems().any(is_it)
+    }
+
     /// The number of each partition: its own, or the one after the line before; logical
     /// ones count from 5.
     pub fn numbers(&self) -> Vec<u32> {

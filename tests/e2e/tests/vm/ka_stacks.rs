@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use goldring_host_tests::net::run;
@@ -20,9 +20,9 @@ use crate::stage1::LIMIT;
 use crate::{no_lab, not_long, trial};
 
 /// How long a clone by files may take: the initramfs is made by an emulated processor.
-const CLONE: Duration = Duration::from_secs(2400);
+const CLONE: Duration = Duration::from_secs(3600);
 /// The start of a system from its disk, up to the login.
-const START: Duration = Duration::from_secs(600);
+const START: Duration = Duration::from_secs(1200);
 
 /// What a story is about.
 struct Stack {
@@ -109,10 +109,10 @@ const STORIES: [(&str, Stack); 3] = [
             asked: &[
                 ("findmnt -no SOURCE /", "/dev/mapper/golden--vg-root"),
                 ("findmnt -no SOURCE /home", "/dev/mapper/golden--vg-home"),
-                ("swapon --noheadings --show=NAME", "/dev/dm-1"),
+                ("swapon --noheadings --show=TYPE", "partition"),
                 (
-                    "vgs --noheadings -o vg_free --units m golden-vg | tr -d ' '",
-                    "0m",
+                    "vgs --noheadings -o vg_free_count golden-vg | tr -d ' '",
+                    "0",
                 ),
                 (
                     "[ $(df -m --output=size /home | tail -n 1) -gt 700 ] && echo large",
@@ -286,15 +286,14 @@ impl Scene {
             nodes.push(machine.start()?);
         }
         for node in &mut nodes {
-            node.expect("kainstall1", LIMIT * 2)?;
+            node.expect("kainstall1", LIMIT * 4)?;
         }
         let count = nodes.len();
         let line = format!("/run/goldring ka-d --no-stage2 --verbose -n {count}");
         // The first try breaks off in the middle; the second finds disks with half a clone.
         golden.type_line(&line)?;
         for node in &mut nodes {
-            node.expect("session kainstall2", CLONE)?;
-            node.expect("data comes from", CLONE)?;
+            files_come(node)?;
         }
         golden.type_line("\u{3}")?;
         for node in &mut nodes {
@@ -381,7 +380,7 @@ impl Scene {
             .in_room(&self.room, self.stack.by_bios.len() + 2)
             .arguments(arguments)
             .start()?;
-        guest.expect("ssh: ssh root@", LIMIT * 2)?;
+        guest.expect("ssh: ssh root@", LIMIT * 4)?;
         let mounts = self.stack.mounts;
         person.run(&format!(
             "set -e; mkdir /tmp/golden /tmp/clone; {names}{mounts}"
@@ -428,6 +427,21 @@ impl Scene {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until a node has partitions and file systems, and gets files.
+fn files_come(node: &mut Guest) -> Result<()> {
+    node.expect("session kainstall2", CLONE)?;
+    let start = Instant::now();
+    loop {
+        let console = node.console();
+        let after = console.split_once("session kainstall2");
+        if after.is_some_and(|(_, after)| after.contains("data comes from")) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < CLONE, "no files come:\n{console}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
