@@ -12,7 +12,7 @@ use goldring_contract::Root;
 use goldring_files::compare::{Wish as Comparison, compare};
 use goldring_files::golden::{self, GoldenError, nested_subvolumes};
 use goldring_files::manifest::Manifest;
-use goldring_files::partfiles::{Orders, partfiles};
+use goldring_files::partfiles::{Orders, complaint, partfiles};
 use goldring_files::receive::{Form, receive};
 use goldring_files::send::{Sending, send};
 use goldring_files::tar::Source;
@@ -200,6 +200,9 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
         for (name, text) in partfiles(&manifest, &Orders::default()) {
             let path = folder.join(name);
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        if let Some(why) = complaint(&manifest) {
+            eprintln!("old nodes cannot be cloned from these: {why}");
         }
     }
     print_all(&manifest.to_string())

@@ -1,7 +1,7 @@
 //! Stage 2 by ka: what `ka-d-session` sends, and what a node says when nobody does.
 
 use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,15 +29,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("ka::no_ka_server_answers", nobody),
     ];
     stories
-        .map(|(name, story)| trial(name, no_lab().or_else(no_tools), story))
+        .map(|(name, story)| trial(name, no_lab(), story))
         .into()
-}
-
-/// Why stage 2 cannot be unpacked here, if so.
-fn no_tools() -> Option<&'static str> {
-    let tool = Command::new("unsquashfs").stdin(Stdio::null()).output();
-    tool.is_err()
-        .then_some("needs squashfs-tools; as root, cargo xtask test installs it")
 }
 
 fn room(nodes: usize) -> Result<Room> {
@@ -86,7 +79,8 @@ fn unpacked() -> Result<()> {
     let tree = room.folder().join("tree").to_string_lossy().into_owned();
     let image = images()?.join("rescue.clp");
     let image = image.to_string_lossy();
-    run("unsquashfs", &["-q", "-n", "-d", &tree, &image])?;
+    let prepare = ["prepare", &image, "--into", &tree, "--no-img"];
+    run(&goldring()?.to_string_lossy(), &prepare)?;
     let mut guests = [node(&room, 1, MANUAL)?, node(&room, 2, MANUAL)?];
     session(&room, &["-n", "2", "--data-path", &tree], || {
         for guest in &mut guests {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use goldring_host_tests::net::run;
-use goldring_host_tests::program::{Program, ka_node};
+use goldring_host_tests::program::{Program, ka, ka_node};
 use goldring_host_tests::ring::LONG;
 
 use crate::Story;
@@ -43,8 +43,9 @@ fn with_old_loader(lab: &Lab) -> Result<String> {
     Ok(uuid)
 }
 
-/// Starts an old node, whose disk has the name that the golden node's has.
-fn old_node(lab: &Lab, number: usize) -> Result<Program> {
+/// Starts an old node, whose disk has the name that the golden node's has; it does `before`
+/// first.
+fn old_node(lab: &Lab, number: usize, before: &str) -> Result<Program> {
     let (there, here) = (&lab.golden.device, &lab.nodes[number - 1].device);
     let home = lab.home(number);
     fs::create_dir_all(&home)?;
@@ -52,11 +53,12 @@ fn old_node(lab: &Lab, number: usize) -> Result<Program> {
         "partx -u {here} && for n in 1 2 3; do mount --bind {here}p$n {there}p$n || exit 1; done"
     );
     let peer = ka_node();
-    let script = "set -e\nmount --bind \"$1\" \"$2\"\nexec python3 \"$3\" \"$4\" \"$5\"";
+    let script =
+        format!("set -e\nmount --bind \"$1\" \"$2\"\n{before}\nexec python3 \"$3\" \"$4\" \"$5\"");
     let (peer, place) = (peer.to_string_lossy(), home.join("node"));
     let place = place.to_string_lossy();
     let words = [
-        "sh", "-c", script, "sh", here, there, &peer, &place, &settle,
+        "sh", "-c", &script, "sh", here, there, &peer, &place, &settle,
     ];
     // Their clients look for the server on the way to the router.
     lab.net.default_route(number)?;
@@ -137,9 +139,11 @@ fn beside_new_ones(goldring: &Path) -> Result<()> {
     dry.ends_with(0, LONG)?;
     dry.expect("nodes with an old stage 2: can be cloned, too", LONG)?;
     let mut golden = lab.deploy(&[&options[..], &["--zstd"]].concat())?;
+    // Old ones give up when nobody answers for 10 s.
+    golden.expect("session kainstall1", LONG)?;
     for (number, is_old) in [(1, true), (2, false), (3, true)] {
         let node = match is_old {
-            true => old_node(&lab, number)?,
+            true => old_node(&lab, number, "")?,
             false => lab.node_of(number, "", "")?,
         };
         lab.programs.push(node);
@@ -169,9 +173,29 @@ fn by_a_desc(goldring: &Path) -> Result<()> {
     fs::write(&desc, "swap 16\ntypeb 6\nlinux fill\n")?;
     let (desc, disk) = (desc.to_string_lossy(), &lab.golden.device);
     let raw = format!("{disk}p2");
-    let options = ["-D", &raw, "-x", "/var/scratch", "--no-stage2", "-d", "2"];
+    // Its stage 2 comes from here, too, by an old stage 1.
+    let stage2 = lab.home(0).with_file_name("ka");
+    fs::create_dir_all(&stage2)?;
+    fs::write(stage2.join("init"), "stage 2")?;
+    let stage2 = stage2.to_string_lossy();
+    let options = [
+        "-D",
+        &raw,
+        "-x",
+        "/var/scratch",
+        "--data-path",
+        &stage2,
+        "-d",
+        "2",
+    ];
     let mut golden = lab.deploy(&[&options[..], &["-p", disk, &desc]].concat())?;
-    let mut node = old_node(&lab, 1)?;
+    golden.expect("session getstage2", LONG)?;
+    let stage1 = format!(
+        "mkdir stage2\npython3 {} client -w -s getstage2 -e '(cd stage2; tar x -f -)'\n\
+         [ \"$(cat stage2/init)\" = 'stage 2' ]",
+        ka().display()
+    );
+    let mut node = old_node(&lab, 1, &stage1)?;
     golden.ends_with(0, LONG)?;
     node.ends_with(0, LONG)?;
     let swap = size(&format!("{}p1", lab.nodes[0].device))?;
@@ -183,7 +207,8 @@ fn by_a_desc(goldring: &Path) -> Result<()> {
 fn refused(goldring: &Path) -> Result<()> {
     let lab = Lab::new(goldring, &[GOLDEN], 1 << 20)?;
     let mut golden = lab.deploy(&["--no-stage2"])?;
-    let mut node = old_node(&lab, 1)?;
+    golden.expect("session kainstall1", LONG)?;
+    let mut node = old_node(&lab, 1, "")?;
     golden.ends_with(1, LONG)?;
     let said = golden.said();
     for part in [
