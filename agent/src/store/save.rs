@@ -178,6 +178,7 @@ impl Save<'_> {
             let sending = Sending {
                 source: self.golden.manifest.source(self.root.as_path()),
                 level: None,
+                plain: false,
             };
             let sent = send(&sending, cutter, &mut |said| self.screen().say(said))?;
             (entries, changed) = (sent.contents.entries, sent.changed);
