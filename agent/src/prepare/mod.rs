@@ -9,6 +9,7 @@ mod iso;
 mod place;
 mod pxe;
 mod ready;
+mod remote;
 mod squash;
 mod tree;
 mod write;
@@ -43,6 +44,8 @@ Examples:
   goldring prepare rescue.clp --tftp /var/lib/tftpboot/X86PC/linux
                                          also put vmlinuz and all.rdz there, and a menu
   goldring prepare /mnt/cd/install/stage2/rescue.clp --into /srv/ka --no-img
+  goldring prepare http://10.0.1.253/goldring/install/stage2/rescue.clp
+                                         fetch it, then the same
   goldring prepare --check               only see whether ka can work here
   Then: goldring ka-d-session -n NODES, or goldring ka-d -n NODES
 
@@ -53,7 +56,7 @@ Exit status: 0 it is ready, 1 it is not, 2 wrong options.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Stage 2: rescue.clp of today or of old, rescue.sqfs, the ISO image of the CD that it is
-    /// on, or a folder where it is unpacked
+    /// on, http://… or ftp://… where one of them is, or a folder where it is unpacked
     #[arg(value_name = "IMAGE", required_unless_present = "check")]
     image: Option<PathBuf>,
     /// Where the nodes' stage 2 is to lie
@@ -92,6 +95,18 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = io::stdout();
     if let Some(image) = &args.image {
+        let fetched = match remote::url(image) {
+            Some(url) if args.dry_run => {
+                let size = decimal(remote::length(url)?);
+                let _ = writeln!(out, "would fetch {url} ({size}) and look what it is");
+                return Ok(());
+            }
+            Some(url) => Some(remote::fetch(url, &absolute(&args.into)?)?),
+            None => None,
+        };
+        let image = fetched
+            .as_ref()
+            .map_or(image.as_path(), remote::Fetched::path);
         let work = Work::plan(args, image)?;
         if args.dry_run {
             // A reader that is gone must not hide how it ended.
@@ -238,9 +253,7 @@ impl<'a> Work<'a> {
             }
         }
         for (_, place, bytes) in devices {
-            let found = rustix::fs::statvfs(&place)
-                .with_context(|| format!("asking how much room is in {}", place.display()))?;
-            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let free = free(&place)?;
             ensure!(
                 free >= bytes,
                 "{} has {} left, and {} are needed; say another place with --into and --img, or \
@@ -435,6 +448,13 @@ impl<'a> Work<'a> {
         }
         text
     }
+}
+
+/// How many bytes the disk of a folder has left for whoever runs this.
+fn free(folder: &Path) -> anyhow::Result<u64> {
+    let found = rustix::fs::statvfs(folder)
+        .with_context(|| format!("asking how much room is in {}", folder.display()))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Seen from `/`, without links in its folder, so that its neighbours are where it is.

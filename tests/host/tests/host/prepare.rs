@@ -20,6 +20,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("prepare_unpacks_images_of_every_kind_alike", kinds),
     ("prepare_without_root_and_a_node_gets_it_as_root_s", nobody),
     ("prepare_leaves_it_packed_and_a_node_gets_the_image", packed),
+    ("prepare_fetches_an_image_by_http", fetched),
     ("prepare_loses_nothing_that_it_did_not_make", foreign),
     ("prepare_says_what_is_wrong_and_leaves_nothing", wrong),
 ];
@@ -395,6 +396,46 @@ fn packed(goldring: &Path) -> Result<()> {
         "the image differs"
     );
     Ok(())
+}
+
+fn fetched(goldring: &Path) -> Result<()> {
+    let images = Images::new(goldring, NEW)?;
+    images.squash("rescue.clp", "zstd")?;
+    let session = Session::new(goldring, 1, 0)?;
+    let top = images.shown("");
+    let serve = [
+        "python3",
+        "-u",
+        "-m",
+        "http.server",
+        "8000",
+        "--directory",
+        &top,
+    ];
+    let server = Program::start(&session.net, 0, &session.home(0), &serve)?;
+    server.expect("Serving HTTP", LONG)?;
+    let (own, place) = (goldring.to_string_lossy(), images.shown("home/ka"));
+    let prepare = |name: &str, more: &[&str]| {
+        let url = format!("http://10.77.0.10:8000/{name}");
+        let words = [&own, "prepare", &url, "--into", &place, "--no-img"];
+        let words = [&words[..], more].concat();
+        Program::start(&session.net, 1, &session.home(1), &words)
+    };
+    let mut dry = prepare("rescue.clp", &["--dry-run"])?;
+    dry.ends_with(0, LONG)?;
+    dry.expect("would fetch http://10.77.0.10:8000/rescue.clp (", LONG)?;
+    ensure!(!images.path("home").exists(), "a dry run writes");
+    prepare("rescue.clp", &[])?.ends_with(0, LONG)?;
+    images.is_the_tree("home/ka")?;
+    ensure!(
+        images.names("home")? == ["ka"],
+        "{:?}",
+        images.names("home")?
+    );
+    let mut none = prepare("none.clp", &["--force"])?;
+    none.ends_with(1, LONG)?;
+    none.expect("fetching http://10.77.0.10:8000/none.clp", LONG)?;
+    images.is_the_tree("home/ka")
 }
 
 fn foreign(goldring: &Path) -> Result<()> {
