@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use goldring_contract::Root;
@@ -22,6 +22,9 @@ use crate::deploy::{Golden, Wanted, contents, look};
 use crate::dolly::screen::{megabytes, rate};
 use crate::ka::screen::Screen;
 use crate::tools::run::Programs;
+
+/// So many threads compress faster than any disk of a golden node reads; each takes memory.
+const THREADS: usize = 8;
 
 /// Keeps this system.
 pub(super) fn run(args: &SaveArgs) -> anyhow::Result<()> {
@@ -42,17 +45,7 @@ pub(super) fn run(args: &SaveArgs) -> anyhow::Result<()> {
     if args.dry_run {
         return Ok(io::stdout().write_all(text(&golden, &target).as_bytes())?);
     }
-    let mut index = Index {
-        host: golden.manifest.host.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        saved: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-        description: args.description.clone(),
-        piece: args.piece << 20,
-        disks: kept::disks(&golden),
-        ..Index::default()
-    };
+    let mut index = index(&golden, args);
     let draft = Draft::begin(&target, &index)?;
     if draft.replaces {
         eprintln!(
@@ -63,16 +56,16 @@ pub(super) fn run(args: &SaveArgs) -> anyhow::Result<()> {
     for (name, bytes) in kept::files(&golden) {
         index.files.push(draft.put(&name, &bytes)?);
     }
-    let cut = Cut {
-        piece: index.piece,
-        level: args.level,
-        threads: thread::available_parallelism().map_or(1, |n| n.get().try_into().unwrap_or(1)),
-    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
     let save = Save {
         root: &root,
         golden: &golden,
         draft: &draft,
-        cut,
+        cut: Cut {
+            piece: index.piece,
+            level: args.level,
+            threads: cores.min(THREADS) as u32,
+        },
         screen: Mutex::new(Screen::named("store", false)),
     };
     let started = Instant::now();
@@ -81,18 +74,36 @@ pub(super) fn run(args: &SaveArgs) -> anyhow::Result<()> {
     save.read_again(&index)?;
     let place = draft.finish(&index)?;
     // A reader that is gone must not make it look as if nothing had been kept.
-    let _ = writeln!(
-        io::stdout(),
-        "{}: {} files, {} in {:.1} s, {}; {} kept in {}, read again and right",
-        name(&place),
+    let _ = io::stdout().write_all(kept_line(&index, &place, took).as_bytes());
+    Ok(())
+}
+
+/// The index of an image that has nothing in it yet.
+fn index(golden: &Golden, args: &SaveArgs) -> Index {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Index {
+        host: golden.manifest.host.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        saved: now.map_or(0, |since| since.as_secs()),
+        description: args.description.clone(),
+        piece: args.piece << 20,
+        disks: kept::disks(golden),
+        ..Index::default()
+    }
+}
+
+/// For people: what was kept.
+fn kept_line(index: &Index, place: &Path, took: Duration) -> String {
+    format!(
+        "{}: {} files, {} in {:.1} s, {}; {} kept in {}, read again and right\n",
+        name(place),
         index.streams[0].entries,
         decimal(index.unpacked()),
         took.as_secs_f64(),
         rate(index.unpacked(), took),
         decimal(index.packed()),
-        shown(&place)
-    );
-    Ok(())
+        shown(place)
+    )
 }
 
 /// The image does not hold itself, and none of the images beside it.

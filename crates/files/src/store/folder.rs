@@ -318,6 +318,8 @@ fn synced(folder: &Path) -> Result<(), StoreError> {
 /// It is no image; it holds something else; it is being saved or sent. Nothing is removed
 /// then.
 pub fn remove(folder: &Path) -> Result<(), StoreError> {
+    // A link leads to it; it is the folder that goes.
+    let folder = &folder.canonicalize().map_err(at("looking for", folder))?;
     let marker = match kind(folder) {
         Kind::Image => folder.join(INDEX_FILE),
         Kind::Partial => folder.join(DRAFT_FILE),

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use goldring_host_tests::net::run;
 use goldring_host_tests::program::{Program, Signal};
-use goldring_host_tests::ring::LONG;
 use goldring_host_tests::target::Small;
 
 use crate::Story;
 use crate::ka_deploy::{GOLDEN, Lab, size};
+
+/// A whole deployment on a machine that has other things to do.
+const PATIENT: Duration = Duration::from_secs(240);
 
 pub(crate) const STORIES: &[Story] = &[
     ("store_deploys_a_golden_node_that_is_no_more", deploys),
@@ -59,7 +61,7 @@ impl Lab {
     /// All nodes end well.
     fn nodes_end(&mut self) -> Result<()> {
         for program in &mut self.programs {
-            program.ends_with(0, LONG)?;
+            program.ends_with(0, PATIENT)?;
         }
         Ok(())
     }
@@ -94,7 +96,7 @@ fn says(program: &Program, parts: &[&str]) -> Result<()> {
 }
 
 fn ended(mut program: Program, code: i32) -> Result<Program> {
-    program.ends_with(code, LONG)?;
+    program.ends_with(code, PATIENT)?;
     Ok(program)
 }
 
@@ -162,7 +164,7 @@ fn deploys(goldring: &Path) -> Result<()> {
         let node = lab.node(number, "")?;
         lab.programs.push(node);
     }
-    golden.ends_with(0, LONG)?;
+    golden.ends_with(0, PATIENT)?;
     says(&golden, &["2 of 2 nodes are complete and bootable"])?;
     lab.nodes_end()?;
     for number in [1, 2] {
@@ -198,7 +200,7 @@ fn by_a_desc(goldring: &Path) -> Result<()> {
     let mut golden = lab.store(&[&send[..], &["-p", &disk, &desc, "-m", &disk]].concat())?;
     let node = lab.node(1, "")?;
     lab.programs.push(node);
-    golden.ends_with(0, LONG)?;
+    golden.ends_with(0, PATIENT)?;
     lab.nodes_end()?;
     let swap = size(&format!("{}p1", lab.nodes[0].device))?;
     ensure!(swap == 16 << 20, "{swap}");
@@ -210,10 +212,10 @@ fn interrupted(goldring: &Path) -> Result<()> {
     let images = lab.folder.path().join("images");
     fs::create_dir_all(&images)?;
     let (image, partial) = (images.join("lab"), images.join("lab.partial"));
-    // Slow enough to be met in the middle.
-    let slow = ["--piece", "1", "--level", "19"];
-    let mut save = lab.save(&image, &slow)?;
+    let mut save = lab.save(&image, &["--piece", "1"])?;
     arrives(&mut save, &partial.join("files.0003"))?;
+    // It stays in the middle as long as it is looked at.
+    save.signal(Signal::STOP)?;
     let shown = images.to_string_lossy();
     let list = ended(lab.store(&["list", &shown])?, 0)?;
     says(&list, &["it is being saved"])?;
@@ -222,7 +224,7 @@ fn interrupted(goldring: &Path) -> Result<()> {
     let busy = ended(lab.store(&["rm", "--yes", &part])?, 1)?;
     says(&busy, &["is being saved or sent just now"])?;
     save.signal(Signal::KILL)?;
-    save.wait(LONG)?;
+    save.wait(PATIENT)?;
     ensure!(!image.exists(), "half an image has its name");
     let list = ended(lab.store(&["list", &shown])?, 0)?;
     says(&list, &["lab.partial ", "not whole"])?;
@@ -244,7 +246,7 @@ fn interrupted(goldring: &Path) -> Result<()> {
 }
 
 fn arrives(program: &mut Program, path: &Path) -> Result<()> {
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + PATIENT;
     while !path.exists() {
         if Instant::now() > end || !program.is_running()? {
             bail!("{} does not come: {}", path.display(), program.said());
@@ -307,12 +309,12 @@ fn damaged(goldring: &Path) -> Result<()> {
     let mut golden = lab.store(&[&send[..], &["--unchecked"]].concat())?;
     let node = lab.node(1, "")?;
     lab.programs.push(node);
-    golden.ends_with(1, LONG)?;
+    golden.ends_with(1, PATIENT)?;
     says(
         &golden,
         &["files.0002 is damaged", "0 of 1 nodes are complete"],
     )?;
-    lab.programs[0].expect("goldring: this try failed: ", LONG)?;
+    lab.programs[0].expect("goldring: this try failed: ", PATIENT)?;
     ensure!(lab.first(1)? == [0; 5], "half a clone looks bootable");
     fs::write(&piece, &good)?;
     ended(lab.store(&["verify", &shown])?, 0)?;

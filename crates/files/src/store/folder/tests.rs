@@ -256,8 +256,11 @@ fn only_what_is_all_ours_is_removed() {
         remove(folder.path()).unwrap_err(),
         StoreError::NotAnImage(_)
     ));
-    remove(&lab).unwrap();
-    assert_eq!(names(folder.path()), ["other"]);
+    // Through a link, as people keep a short name.
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&lab, &link).unwrap();
+    remove(&link).unwrap();
+    assert_eq!(names(folder.path()), ["link", "other"]);
 }
 
 #[test]
