@@ -390,6 +390,8 @@ impl Scene {
             .arguments(arguments)
             .start()?;
         guest.expect("ssh: ssh root@", LIMIT * 4)?;
+        // Each rescue system has another key.
+        let _ = fs::remove_file(self.room.folder().join("known_hosts"));
         let mounts = self.stack.mounts;
         person.run(&format!(
             "set -e; mkdir /tmp/golden /tmp/clone; {names}{mounts}"
