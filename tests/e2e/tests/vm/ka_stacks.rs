@@ -152,21 +152,31 @@ pub(crate) fn trials() -> Vec<Trial> {
         .into()
 }
 
-/// What a clone has otherwise on purpose: its identity, what is made for its hardware, and the
-/// folders in which that lies.
+/// What a clone has otherwise on purpose: its identity, what is made for its hardware, the
+/// folders in which that lies, and those that something was mounted on.
 const OTHERWISE: &[&str] = &[
     "/boot",
+    "/dev",
     "/etc",
     "/etc/fstab",
     "/etc/hostname",
     "/etc/hosts",
     "/etc/machine-id",
+    "/mnt",
+    "/proc",
+    "/run",
+    "/sys",
 ];
-/// Where everything may be otherwise: boot loaders are installed, and the golden machine
-/// writes while it is cloned.
+/// Where everything may be otherwise: boot loaders are installed, the golden machine writes
+/// while it is cloned, and under what it mounts lies what its installer left.
 const OTHERWISE_BELOW: &[&str] = &[
+    "/boot/efi",
     "/boot/grub",
     "/boot/initrd.img-",
+    "/dev/",
+    "/proc/",
+    "/run/",
+    "/sys/",
     "/var/log",
     "/var/lib/systemd",
 ];
@@ -288,7 +298,8 @@ impl Scene {
             node.expect("kainstall1", LIMIT * 4)?;
         }
         let count = nodes.len();
-        let line = format!("/mnt/goldring ka-d --no-stage2 --verbose --stall-timeout 120 -n {count}");
+        let line =
+            format!("/mnt/goldring ka-d --no-stage2 --verbose --stall-timeout 120 -n {count}");
         // The first try breaks off in the middle; the second finds disks with half a clone.
         golden.type_line(&line)?;
         for node in &mut nodes {
@@ -408,12 +419,9 @@ impl Scene {
             .filter(|line| !is_otherwise(line))
             .collect();
         ensure!(unexpected.is_empty(), "{}", unexpected.join("\n"));
-        // The whole tree was looked at.
-        let files = last
-            .split(' ')
-            .rev()
-            .nth(1)
-            .and_then(|number| number.parse().ok());
+        // The whole tree was looked at: "… differences in 12345 files".
+        let files = last.split(" files").next().unwrap_or_default();
+        let files = files.rsplit(' ').next().and_then(|n| n.parse().ok());
         ensure!(files.is_some_and(|files: u64| files > 5000), "{last}");
         Ok(())
     }
