@@ -64,9 +64,8 @@ pub(crate) const LAB: &[Need] = &[
     // A person who logs in to the rescue system, and an installed system to mend.
     need("ssh-keygen", "openssh-client"),
     need("mkfs.btrfs", "btrfs-progs"),
-    // Machines that UEFI starts, and a program that is small enough for their memory.
+    // Machines that UEFI starts.
     need("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
-    need("strip", "binutils"),
 ];
 
 /// What the tests in network namespaces need.

@@ -55,6 +55,19 @@ pub(super) fn adopt(
     let mut missing: Vec<(u32, FileSystem, String)> = wanted(name, manifest)
         .filter_map(|(number, place)| Some((number, known(number)?.file_system()?, place)))
         .collect();
+    // Also what is in a plain partition here, and shall be in an array or volume.
+    for content in above(desc) {
+        let same = |(_, _, place): &(u32, FileSystem, String)| match &*content {
+            Content::FileSystem(wished) => wished.mount.as_ref() == Some(place),
+            _ => false,
+        };
+        if let Some(at) = missing.iter().position(same)
+            && let Content::FileSystem(wished) = &*content
+        {
+            let (_, here, place) = missing.remove(at);
+            *content = Content::FileSystem(named(wished.clone(), here, &place)?);
+        }
+    }
     for (line, number) in desc.partitions.iter_mut().zip(&numbers) {
         let mount = mount_of(line);
         let same = |(other, _, place): &(u32, FileSystem, String)| match &mount {
@@ -73,6 +86,13 @@ pub(super) fn adopt(
         );
     }
     adopt_above(desc, here)
+}
+
+/// What is in its arrays and volumes.
+fn above(desc: &mut Desc) -> impl Iterator<Item = &mut Content> {
+    let arrays = desc.arrays.iter_mut().map(|array| &mut array.content);
+    let volumes = desc.volumes.iter_mut().map(|volume| &mut volume.content);
+    arrays.chain(volumes)
 }
 
 /// The same for arrays and volumes, which are known by their names.
@@ -237,6 +257,26 @@ mod tests {
             lines[5].contains("uuid=5a1bd16f-0000-4000-8000-000000000005"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_was_in_partitions_may_go_into_volumes() {
+        let text = adopted(
+            "gpt\nswap 100\nlvm fill group=vg0\nvolume vg0/a 50% fs=ext4 mount=/\n\
+             volume vg0/b fill fs=xfs mount=/home",
+        );
+        let text = text.unwrap_err();
+        // Swap has no place by which it could be known.
+        assert!(text.to_string().contains("number 5"), "{text}");
+        let text = adopted(
+            "extended 200\nlogical swap 100\nlvm fill group=vg0\n\
+             volume vg0/a 50% fs=ext4 mount=/\nvolume vg0/b fill fs=xfs mount=/home",
+        )
+        .unwrap();
+        for number in ["1", "6"] {
+            let uuid = format!("uuid=5a1bd16f-0000-4000-8000-00000000000{number}");
+            assert!(text.contains(&uuid), "{text}");
+        }
     }
 
     #[test]

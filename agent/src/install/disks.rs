@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use goldring_contract::Root;
-use goldring_disk::lsblk::{join_partition, split_partition};
+use goldring_disk::lsblk::join_partition;
 use goldring_disk::target::decimal;
 use goldring_disk::users;
 use goldring_files::deployment::DiskOrder;
@@ -125,20 +125,9 @@ pub(super) fn devices(manifest: &Manifest, plans: &[Plan]) -> Pairs {
 ///
 /// # Errors
 /// Which has none.
-pub(super) fn all_have_a_place(
-    orders: &[DiskOrder],
-    plans: &[Plan],
-    manifest: &Manifest,
-    devices: &Pairs,
-) -> anyhow::Result<()> {
+pub(super) fn all_have_a_place(plans: &[Plan], manifest: &Manifest) -> anyhow::Result<()> {
     for one in &manifest.file_systems {
-        let is_plain = split_partition(&one.device)
-            .is_some_and(|(disk, _)| orders.iter().any(|order| order.device == disk));
-        let has_one = match is_plain {
-            true => devices.iter().any(|(there, _)| *there == one.device),
-            false => plans.iter().any(|plan| plan.desc.makes(&one.uuid)),
-        };
-        if !has_one {
+        if !plans.iter().any(|plan| plan.desc.makes(&one.uuid)) {
             bail!(
                 "nothing is to be made for {}; look at goldring ka-d --dry-run on the golden node",
                 one.device
@@ -287,14 +276,14 @@ mod tests {
             [("/dev/sda5".to_owned(), "/dev/nvme0n1p2".to_owned())]
         );
         // A volume of a kind that is not made, such as an encrypted one, has no place.
-        let none = all_have_a_place(&orders, &plans, &manifest, &devices).unwrap_err();
+        let none = all_have_a_place(&plans, &manifest).unwrap_err();
         assert!(
             none.to_string().contains("made for /dev/mapper/a-b"),
             "{none}"
         );
         manifest.file_systems.pop();
-        all_have_a_place(&orders, &plans, &manifest, &devices).unwrap();
-        let none = all_have_a_place(&orders, &plans, &manifest, &Vec::new()).unwrap_err();
+        all_have_a_place(&plans, &manifest).unwrap();
+        let none = all_have_a_place(&plans[1..], &manifest).unwrap_err();
         assert!(none.to_string().contains("made for /dev/sda5"), "{none}");
         let names = names(&pairs(&orders, &plans), &devices);
         assert_eq!(

@@ -83,7 +83,7 @@ pub(super) fn prepare(here: Here, input: PipeReader) -> anyhow::Result<Work> {
     let pairs = disks::pairs(&deployment.disks, &plans);
     let devices = disks::devices(&manifest, &plans);
     let names = disks::names(&pairs, &devices);
-    disks::all_have_a_place(&deployment.disks, &plans, &manifest, &devices)?;
+    disks::all_have_a_place(&plans, &manifest)?;
     room::check(&plans, &manifest, &devices)?;
     room::check_raw(&plans, &deployment.raw, &names)?;
     killpoint("partition");

@@ -285,6 +285,13 @@ impl Said {
         if changes.iter().any(|end| line.ends_with(end.as_bytes())) {
             return Self::Changed;
         }
+        // A folder on FAT, which tar wants to have no list of its own for new files.
+        let list = b"acl_delete_def_file_at: Cannot drop default POSIX ACLs for file '";
+        if let Some(name) = line.strip_prefix(list)
+            && let Some(name) = name.strip_suffix(b"': Operation not supported")
+        {
+            return Self::Refused(unquoted(name));
+        }
         for words in [": Cannot change mode to ", ": Cannot change ownership to "] {
             let place = line
                 .windows(words.len())
@@ -460,6 +467,10 @@ mod tests {
             (
                 "tar: ./a: Cannot change ownership to uid 5, gid 6: Operation not permitted",
                 Said::Refused(b"./a".to_vec()),
+            ),
+            (
+                "tar: acl_delete_def_file_at: Cannot drop default POSIX ACLs for file './boot/efi': Operation not supported",
+                Said::Refused(b"./boot/efi".to_vec()),
             ),
             ("tar: ./a: Cannot open: Permission denied", Said::Trouble),
             (

@@ -188,6 +188,11 @@ impl Layout {
             "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX=\"console=tty0 console=ttyS0 no_timer_check\"\n\
              GRUB_TERMINAL=serial\nGRUB_SERIAL_COMMAND=\"serial --unit=0 --speed=115200\"\n",
         )?;
+        // An emulated processor of a busy machine is slower than systemd thinks.
+        write(
+            "etc/systemd/system.conf.d/lab.conf",
+            "[Manager]\nDefaultDeviceTimeoutSec=20min\nDefaultTimeoutStartSec=20min\n",
+        )?;
         write(
             "etc/systemd/network/all.network",
             "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\n",
