@@ -50,12 +50,9 @@ impl Nodes {
             return Ok(Self::Loops);
         }
         let shown = disk.path.display();
-        let known = match block::reread_partitions(claimed) {
-            Ok(()) => true,
-            Err(_) => tell(claimed, plan).with_context(|| {
-                format!("telling the kernel of the partitions of {shown}; restart the computer if it never learns")
-            })?,
-        };
+        let known = learn(claimed, plan).with_context(|| {
+            format!("telling the kernel of the partitions of {shown}; restart the computer if it never learns")
+        })?;
         if !known {
             return Ok(Self::Loops);
         }
@@ -124,6 +121,23 @@ fn window(root: &Root, disk: &Disk, part: &Part) -> std::io::Result<LoopDevice> 
     let range = (part.start * size, part.sectors * size);
     let file: &Path = &root.join(&disk.path);
     LoopDevice::window(file, &root.join("/dev"), range, disk.geometry.sector_size)
+}
+
+/// The kernel reads the table, or is told. Nobody uses the disk, but somebody may look at a
+/// partition for a moment, as udev does. False: it has no partitions at all.
+fn learn(claimed: &File, plan: &Plan) -> std::io::Result<bool> {
+    let start = Instant::now();
+    loop {
+        if block::reread_partitions(claimed).is_ok() {
+            return Ok(true);
+        }
+        match tell(claimed, plan) {
+            Err(error) if is(&error, rustix::io::Errno::BUSY) && start.elapsed() < PATIENCE => {
+                sleep(BEAT);
+            }
+            known => return known,
+        }
+    }
 }
 
 /// Tells of each partition, for a device that does not read its table again by itself.
