@@ -2,17 +2,15 @@
 //! waited for in the next; a node that fails is dropped, and the others go on.
 
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io::{Cursor, Read};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use goldring_contract::Root;
 use goldring_contract::ka::{install_session, stage2_session};
 use goldring_contract::limits::{KA_GATHER, KA_NEXT};
-use goldring_files::send::{Sending, send};
 use goldring_transfer::ka::server::{Options, serve};
 use goldring_transfer::ka::{Ports, Source};
 use goldring_wire::ka::server::{Late, Lead};
@@ -21,11 +19,10 @@ use super::Args;
 use super::parcel::Parcel;
 use super::plan::Plan;
 use super::tally::{Phase, Tally};
-use crate::install::HALF;
-use crate::ka::command::widen;
+use crate::files;
 use crate::ka::screen::Screen;
 use crate::ka::session::folder_source;
-use crate::killpoint::{killpoint, within};
+use crate::killpoint::killpoint;
 
 /// Runs them all.
 ///
@@ -45,7 +42,9 @@ pub(super) fn run(root: &Root, plan: &Plan, args: &Args) -> anyhow::Result<Tally
     run.next("partitions and file systems", None, &|| {
         folder_source(parcel.path())
     })?;
-    run.next("files", None, &|| files(root, plan, args.zstd))?;
+    run.next("files", None, &|| {
+        files::stream::source(plan.manifest.source(root.as_path()), args.zstd)
+    })?;
     for raw in &plan.deployment.raw {
         run.next(&raw.device, None, &|| partition(root, &raw.device))?;
     }
@@ -141,25 +140,6 @@ impl Run<'_> {
     }
 }
 
-/// The files of this system.
-fn files(root: &Root, plan: &Plan, level: Option<i32>) -> Result<Source, String> {
-    let (reader, writer) = io::pipe().map_err(|error| format!("making a pipe: {error}"))?;
-    widen(&writer);
-    let sending = Sending {
-        source: plan.manifest.source(root.as_path()),
-        level,
-    };
-    let work = move || send(&sending, writer, &mut |said| eprintln!("{said}"));
-    let thread = thread::Builder::new().name("files".into()).spawn(work);
-    let thread = thread.map_err(|error| format!("starting a thread: {error}"))?;
-    let check = move || match thread.join() {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(crate::fault::one_line(error)),
-        Err(_) => Err("sending the files failed".to_owned()),
-    };
-    Ok(source(within("half of the files", HALF, reader), check))
-}
-
 /// A partition as it is.
 fn partition(root: &Root, name: &str) -> Result<Source, String> {
     let file = File::open(root.join(name)).map_err(|error| format!("opening {name}: {error}"))?;
@@ -173,7 +153,7 @@ fn hello() -> Source {
 
 /// One that ends by itself when nobody reads it any more.
 fn source(
-    reader: impl io::Read + Send + 'static,
+    reader: impl Read + Send + 'static,
     check: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Source {
     Source {

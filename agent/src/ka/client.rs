@@ -11,6 +11,7 @@ use super::screen::Screen;
 use super::{ClientArgs, command, ports};
 use crate::dolly::screen::rate;
 use crate::fault::Usage;
+use crate::files::stream;
 
 /// Takes part in a session, or tells its server to start.
 pub(super) fn run(args: &ClientArgs) -> anyhow::Result<()> {
@@ -21,7 +22,11 @@ pub(super) fn run(args: &ClientArgs) -> anyhow::Result<()> {
         screen.say(&format!("told {server} to start without waiting for more"));
         return Ok(());
     }
-    let summary = receive(&options, &mut || command::sink(&args.command), &mut screen)?;
+    let mut open = || match &args.tree {
+        Some(tree) => stream::sink(tree, |said: &str| eprintln!("{said}"), |_| Ok(())),
+        None => command::sink(&args.command),
+    };
+    let summary = receive(&options, &mut open, &mut screen)?;
     let bytes = summary.stream.bytes;
     let _ = writeln!(
         io::stdout(),

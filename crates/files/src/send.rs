@@ -1,9 +1,10 @@
 //! The golden node's end: a tar, and behind it what it held.
 
-use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::thread;
+use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crate::made::{Made, from_member};
 use crate::tar::{self, Abilities, FilesError, Heard, Source, doing};
@@ -43,105 +44,163 @@ pub struct Sent {
 pub fn send(
     wish: &Sending,
     out: impl Write,
-    say: &mut (dyn FnMut(&str) + Send),
+    say: impl FnMut(&str) + Send + 'static,
 ) -> Result<Sent, FilesError> {
-    let abilities = Abilities::ask()?;
-    if let Some(lacks) = abilities.lacks() {
-        say(&lacks);
-    }
+    let files = Outgoing::start(&wish.source, say)?;
     let Some(level) = wish.level else {
-        return stream(abilities, &wish.source, out, say).map(|(sent, _)| sent);
+        return pump(files, out).map(|(sent, _)| sent);
     };
     let packed = zstd::stream::write::Encoder::new(out, level).map_err(doing("starting zstd"))?;
     // Dropping it after an error writes no end: the other end sees that it is cut.
-    let (sent, packed) = stream(abilities, &wish.source, packed, say)?;
+    let (sent, packed) = pump(files, packed)?;
     packed.finish().map_err(doing("sending files"))?;
     Ok(sent)
 }
 
-fn stream<W: Write>(
-    abilities: Abilities,
-    source: &Source,
-    mut out: W,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<(Sent, W), FilesError> {
-    let mut child = tar::create(abilities, source)
-        .spawn()
-        .map_err(doing("starting tar"))?;
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        tar::kill(child);
-        return Err(FilesError::Tar("tar has no output".to_owned()));
-    };
-    let full = AtomicBool::new(false);
-    let (pumped, heard) = thread::scope(|scope| {
-        let listener = scope.spawn(|| tar::listen(stderr, say, &|_| false, &full));
-        // stdout is dropped in there, so that a tar whose reader has failed ends.
-        let pumped = pump(stdout, &mut out);
-        (pumped, listener.join().unwrap_or_default())
-    });
-    let (walk, sum) = match pumped {
-        Ok(pumped) => pumped,
-        Err(error) => {
-            tar::kill(child);
-            return Err(error);
+fn pump<W: Write>(mut files: Outgoing, mut out: W) -> Result<(Sent, W), FilesError> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match files.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => out
+                .write_all(&buffer[..length])
+                .map_err(|error| sending(error, files.walk.name()))?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(FilesError::Io("reading from tar".to_owned(), error)),
         }
-    };
-    let ended = child.wait().map_err(doing("waiting for tar"))?;
-    if !walk.has_ended() {
-        // Behind half a tar nobody would look for a trailer.
-        return Err(FilesError::Tar(heard.sentence(ended)));
     }
-    let mut trailer = Trailer {
-        contents: Contents {
-            entries: walk.entries(),
-            bytes: walk.bytes(),
-            digest: sum.digest(),
-        },
-        made: sockets(&source.top, &heard),
-        failed: String::new(),
-    };
-    if ended.code().is_none_or(|code| code > 1) {
-        trailer.failed = heard.sentence(ended);
-    }
-    let last = out
-        .write_all(&trailer.to_bytes())
-        .and_then(|()| out.flush());
-    if !trailer.failed.is_empty() {
-        return Err(FilesError::Tar(trailer.failed));
-    }
-    last.map_err(doing("sending files"))?;
-    let sent = Sent {
-        contents: trailer.contents,
-        sockets: trailer.made.len(),
-        changed: heard.changed,
-    };
+    let flushed = out.flush();
+    let sent = files.finish()?;
+    flushed.map_err(doing("sending files"))?;
     Ok((sent, out))
 }
 
-/// From tar to the other end.
-fn pump(
-    mut from: std::process::ChildStdout,
-    to: &mut impl Write,
-) -> Result<(Walk, Sum), FilesError> {
-    tar::widen(&from);
-    let (mut walk, mut sum) = (Walk::default(), Sum::default());
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let piece = match from.read(&mut buffer) {
-            Ok(0) => return Ok((walk, sum)),
-            Ok(length) => &buffer[..length],
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(FilesError::Io("reading from tar".to_owned(), error)),
+/// Files as a stream that is read, not compressed. tar is ended when this is dropped.
+#[derive(Debug)]
+pub struct Outgoing {
+    top: PathBuf,
+    tar: Option<Child>,
+    /// `None`: all of the tar has passed.
+    stdout: Option<ChildStdout>,
+    listener: Option<JoinHandle<Heard>>,
+    walk: Walk,
+    sum: Sum,
+    behind: Cursor<Vec<u8>>,
+    /// How it ended, once it has.
+    end: Option<Result<Sent, FilesError>>,
+}
+
+impl Outgoing {
+    /// Starts tar. What it says goes to `say`.
+    ///
+    /// # Errors
+    /// No GNU tar.
+    pub fn start(
+        source: &Source,
+        mut say: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self, FilesError> {
+        let abilities = Abilities::ask()?;
+        if let Some(lacks) = abilities.lacks() {
+            say(&lacks);
+        }
+        let mut child = tar::create(abilities, source)
+            .spawn()
+            .map_err(doing("starting tar"))?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            tar::kill(child);
+            return Err(FilesError::Tar("tar has no output".to_owned()));
         };
-        // Nothing but tar writes here, so all of it is tar's.
-        walk.feed(piece)?;
-        sum.add(piece);
-        to.write_all(piece)
-            .map_err(|error| sending(error, walk.name()))?;
+        tar::widen(&stdout);
+        let full = Arc::default();
+        let listener = tar::listen(stderr, say, |_| false, &full);
+        Ok(Self {
+            top: source.top.clone(),
+            tar: Some(child),
+            stdout: Some(stdout),
+            listener: Some(listener.map_err(doing("listening to tar"))?),
+            walk: Walk::default(),
+            sum: Sum::default(),
+            behind: Cursor::default(),
+            end: None,
+        })
+    }
+
+    /// What was sent, when all of it was read.
+    ///
+    /// # Errors
+    /// A file could not be read, which the other end knows; nobody has read to the end.
+    pub fn finish(mut self) -> Result<Sent, FilesError> {
+        match self.end.take() {
+            Some(end) => end,
+            None => Err(sending(ErrorKind::BrokenPipe.into(), self.walk.name())),
+        }
+    }
+
+    /// The tar has passed.
+    fn close(&mut self) -> Result<Sent, FilesError> {
+        let ended = match self.tar.take() {
+            Some(mut child) => child.wait().map_err(doing("waiting for tar"))?,
+            None => return Err(FilesError::Tar("tar has ended twice".to_owned())),
+        };
+        let heard = self.listener.take().map(JoinHandle::join);
+        let heard = heard.and_then(Result::ok).unwrap_or_default();
+        if !self.walk.has_ended() {
+            // Behind half a tar nobody would look for a trailer.
+            return Err(FilesError::Tar(heard.sentence(ended)));
+        }
+        let mut trailer = Trailer {
+            contents: Contents {
+                entries: self.walk.entries(),
+                bytes: self.walk.bytes(),
+                digest: self.sum.digest(),
+            },
+            made: sockets(&self.top, &heard),
+            failed: String::new(),
+        };
+        if ended.code().is_none_or(|code| code > 1) {
+            trailer.failed = heard.sentence(ended);
+        }
+        self.behind = Cursor::new(trailer.to_bytes());
+        if !trailer.failed.is_empty() {
+            return Err(FilesError::Tar(trailer.failed));
+        }
+        Ok(Sent {
+            contents: trailer.contents,
+            sockets: trailer.made.len(),
+            changed: heard.changed,
+        })
     }
 }
 
-fn sending(error: std::io::Error, name: &[u8]) -> FilesError {
+impl Read for Outgoing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(stdout) = &mut self.stdout {
+            let length = stdout.read(buffer)?;
+            // Nothing but tar writes there, so all of it is tar's.
+            let walked = self.walk.feed(&buffer[..length]);
+            if length > 0 && walked.is_ok() {
+                self.sum.add(&buffer[..length]);
+                return Ok(length);
+            }
+            self.stdout = None;
+            self.end = Some(match walked {
+                Ok(_) => self.close(),
+                Err(error) => Err(error.into()),
+            });
+        }
+        self.behind.read(buffer)
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(child) = self.tar.take() {
+            tar::kill(child);
+        }
+    }
+}
+
+fn sending(error: io::Error, name: &[u8]) -> FilesError {
     let place = shown(&from_member(name));
     FilesError::Io(
         format!("sending files, at {place}; the other end has gone"),

@@ -55,7 +55,7 @@ pub struct Walk {
 impl Default for Walk {
     fn default() -> Self {
         Self {
-            state: State::Header(Vec::with_capacity(BLOCK)),
+            state: State::Header(Vec::new()),
             bytes: 0,
             entries: 0,
             empty: false,
@@ -111,6 +111,10 @@ impl Walk {
     fn step(&mut self, rest: &[u8]) -> Result<usize, WalkError> {
         let state = std::mem::replace(&mut self.state, State::Ended);
         let (taken, state) = match state {
+            // Most of them come whole.
+            State::Header(block) if block.is_empty() && rest.len() >= BLOCK => {
+                (BLOCK, self.header(&rest[..BLOCK])?)
+            }
             State::Header(mut block) => {
                 let taken = fill(&mut block, rest, BLOCK);
                 if block.len() < BLOCK {
@@ -231,7 +235,7 @@ impl Walk {
 /// What follows `left` more bytes of data.
 fn after(left: u64) -> State {
     match left {
-        0 => State::Header(Vec::with_capacity(BLOCK)),
+        0 => State::Header(Vec::new()),
         left => State::Data(left),
     }
 }
@@ -258,8 +262,11 @@ fn checksum_holds(block: &[u8]) -> bool {
     };
     let bytes = || block.iter().enumerate().map(blank);
     let sum: u64 = bytes().map(u64::from).sum();
+    if said == sum {
+        return true;
+    }
     let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
-    said == sum || i64::try_from(said) == Ok(signed)
+    i64::try_from(said) == Ok(signed)
 }
 
 /// Octal digits, or, when the highest bit is set, a number in base 256.

@@ -88,14 +88,14 @@ fn sent(tree: &Path, level: Option<i32>) -> (Vec<u8>, Sent) {
         level,
     };
     let mut stream = Vec::new();
-    let sent = send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    let sent = send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
     (stream, sent)
 }
 
 /// The differences between what was sent and what a receiver made of it.
 fn arrived(stream: &[u8], form: Form, tree: &Path) -> Result<Vec<String>, FilesError> {
     let target = tempfile::tempdir().unwrap();
-    receive(target.path(), form, stream, &mut |_| {})?;
+    receive(target.path(), form, stream, |_: &str| {})?;
     let mut said = Vec::new();
     let wish = compare::Wish::default();
     compare(tree, target.path(), &wish, &mut |text| {
@@ -206,7 +206,7 @@ fn the_golden_nodes_trouble_is_told_at_the_node() {
     };
     fs::create_dir(tree.path().join("gone")).unwrap();
     let mut stream = Vec::new();
-    send(&wish, &mut stream, &mut |_| {}).unwrap();
+    send(&wish, &mut stream, |_: &str| {}).unwrap();
     // A disk that cannot be read is hard to have here; what the sender says then is not.
     let start = stream
         .windows(16)
@@ -233,7 +233,7 @@ fn a_file_system_that_is_not_there_fails_at_both_ends() {
         level: None,
     };
     let mut stream = Vec::new();
-    let error = send(&wish, &mut stream, &mut |_| {}).unwrap_err();
+    let error = send(&wish, &mut stream, |_: &str| {}).unwrap_err();
     assert!(error.to_string().contains("Cannot open"), "{error}");
     let error = arrived(&stream, Form::Checked, tree.path()).unwrap_err();
     assert!(
@@ -257,9 +257,9 @@ fn a_folder_that_is_excluded_stays_behind_whatever_it_is_called() {
         level: None,
     };
     let mut stream = Vec::new();
-    send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
     let target = tempfile::tempdir().unwrap();
-    receive(target.path(), Form::Checked, &stream[..], &mut |said| {
+    receive(target.path(), Form::Checked, &stream[..], |said: &str| {
         panic!("{said}")
     })
     .unwrap();
@@ -274,7 +274,7 @@ fn a_folder_that_is_excluded_stays_behind_whatever_it_is_called() {
 #[test]
 fn what_is_no_stream_is_said() {
     let target = tempfile::tempdir().unwrap();
-    let tell = |bytes: &[u8], form| receive(target.path(), form, bytes, &mut |_| {}).unwrap_err();
+    let tell = |bytes: &[u8], form| receive(target.path(), form, bytes, |_: &str| {}).unwrap_err();
     assert!(matches!(
         tell(b"", Form::Checked),
         FilesError::Trailer(TrailerError::Short)
@@ -283,7 +283,13 @@ fn what_is_no_stream_is_said() {
     assert!(matches!(error, FilesError::Walk(_)), "{error}");
     let error = tell(&[b'x'; 5000], Form::Plain);
     assert!(matches!(error, FilesError::Tar(_)), "{error}");
-    let error = receive(Path::new("/no/such"), Form::Checked, &b"x"[..], &mut |_| {}).unwrap_err();
+    let error = receive(
+        Path::new("/no/such"),
+        Form::Checked,
+        &b"x"[..],
+        |_: &str| {},
+    )
+    .unwrap_err();
     assert_eq!(error.to_string(), "/no/such");
 }
 
@@ -314,7 +320,7 @@ fn a_node_that_goes_ends_the_golden_nodes_tar() {
             source: Source::tree(tree.path()),
             level,
         };
-        let error = send(&wish, Gone(100), &mut |_| {}).unwrap_err();
+        let error = send(&wish, Gone(100), |_: &str| {}).unwrap_err();
         assert!(error.to_string().contains("other end has gone"), "{error}");
     }
 }
