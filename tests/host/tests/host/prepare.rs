@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use goldring_host_tests::bench::noise;
 use goldring_host_tests::ka::Session;
 use goldring_host_tests::ka::Who::Ours;
 use goldring_host_tests::net::run;
 use goldring_host_tests::program::Program;
-use goldring_host_tests::ring::{LONG, noise};
+use goldring_host_tests::ring::LONG;
 
 use crate::Story;
 
