@@ -249,12 +249,11 @@ mod tests {
              volume vg0/home fill fs=xfs uuid=5a1bd16f-0000-4000-8000-000000000006 mount=/home"
         ))
         .unwrap();
-        let table = layout(&here, Geometry::new(80 << 30, 512)).unwrap().table;
         let adopted = |volumes: &str| {
             let text = "gpt\nbios 1\nraid fill array=md0 slot=0\narray md0 level=1 members=2";
             let mut desc = Desc::parse(&format!("{text}{volumes}")).unwrap();
             let manifest = Manifest::default();
-            adopt(&mut desc, "/dev/sda", &table, &here, &manifest).map(|()| desc)
+            adopt(&mut desc, "/dev/sda", &here, &manifest).map(|()| desc)
         };
         let volumes = " group=vg0\nvolume vg0/root 30% fs=ext4\nvolume vg0/home fill";
         let desc = adopted(volumes).unwrap();

@@ -27,13 +27,17 @@ impl Parcel {
             .with_context(|| format!("making {}", folder.display()))?;
         let parcel = Self(folder);
         for (name, bytes) in plan.files() {
-            let path = parcel.0.join(name);
-            fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+            parcel.file(&name, &bytes)?;
         }
         for (name, bytes) in old {
             parcel.file(name, bytes)?;
         }
         Ok(parcel)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
     }
 
     pub(super) fn path(&self) -> &Path {

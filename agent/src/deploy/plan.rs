@@ -322,7 +322,7 @@ mod tests {
         assert!(!plain.deployment.barrier);
         let words = ["-m", "sda", "-r", "grub", "-d", "5", "--keep-identity"];
         let plan = planned(&words).unwrap();
-        assert_eq!(names(&plan), ["deployment", "manifest", "desc.0", "MBR.0"]);
+        assert_eq!(names(&plan), ["deployment", "manifest", "desc.0", "boot.0"]);
         assert_eq!(plan.files()[3].1, [7; BOOT_CODE]);
         let parsed = Deployment::parse(&plan.deployment.to_string()).unwrap();
         assert_eq!(parsed, plan.deployment);

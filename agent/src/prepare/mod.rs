@@ -335,11 +335,13 @@ impl<'a> Work<'a> {
         let text = marker.to_string();
         fs::write(aside.path().join(MARKER), text).context("writing what it is made of")?;
         killpoint("prepare: before it is put in its place");
-        aside.put()?;
+        // The tree last: what it says of itself holds for the image beside it, too.
         if let Some((new, path, _)) = &img {
             let context = || format!("putting {} in its place", path.display());
             fs::rename(new, path).with_context(context)?;
         }
+        killpoint("prepare: with the image, without the tree");
+        aside.put()?;
         Ok(self.report(lacking, img.map(|(_, path, bytes)| (path, bytes))))
     }
 

@@ -303,6 +303,8 @@ fn from_stage_2(goldring: &Path) -> Result<()> {
          [ \"$(cat /mnt/stage2/init)\" = 'stage 2' ]",
         goldring.display()
     );
+    // It gives up when nobody answers for 10 s.
+    golden.expect("session lab: stage 2", LONG)?;
     let mut node = lab.node(1, &before)?;
     golden.ends_with(0, WORK)?;
     node.ends_with(0, WORK)?;

@@ -57,7 +57,9 @@ fn old_node(lab: &Lab, number: usize, before: &str) -> Result<Program> {
         format!("set -e\nmount --bind \"$1\" \"$2\"\n{before}\nexec python3 \"$3\" \"$4\" \"$5\"");
     let (peer, place) = (peer.to_string_lossy(), home.join("node"));
     let place = place.to_string_lossy();
-    let words = [script.as_str(), here, there, &peer, &place, &settle];
+    let words = [
+        "sh", "-c", &script, "sh", here, there, &peer, &place, &settle,
+    ];
     // Their clients look for the server on the way to the router.
     lab.net.default_route(number)?;
     Program::start(&lab.net, number, &home, &words)
@@ -137,6 +139,8 @@ fn beside_new_ones(goldring: &Path) -> Result<()> {
     dry.ends_with(0, LONG)?;
     dry.expect("nodes with an old stage 2: can be cloned, too", LONG)?;
     let mut golden = lab.deploy(&[&options[..], &["--zstd"]].concat())?;
+    // Old ones give up when nobody answers for 10 s.
+    golden.expect("session kainstall1", LONG)?;
     for (number, is_old) in [(1, true), (2, false), (3, true)] {
         let node = match is_old {
             true => old_node(&lab, number, "")?,
@@ -185,6 +189,7 @@ fn by_a_desc(goldring: &Path) -> Result<()> {
         "2",
     ];
     let mut golden = lab.deploy(&[&options[..], &["-p", disk, &desc]].concat())?;
+    golden.expect("session getstage2", LONG)?;
     let stage1 = format!(
         "mkdir stage2\npython3 {} client -w -s getstage2 -e '(cd stage2; tar x -f -)'\n\
          [ \"$(cat stage2/init)\" = 'stage 2' ]",
@@ -202,6 +207,7 @@ fn by_a_desc(goldring: &Path) -> Result<()> {
 fn refused(goldring: &Path) -> Result<()> {
     let lab = Lab::new(goldring, &[GOLDEN], 1 << 20)?;
     let mut golden = lab.deploy(&["--no-stage2"])?;
+    golden.expect("session kainstall1", LONG)?;
     let mut node = old_node(&lab, 1, "")?;
     golden.ends_with(1, LONG)?;
     let said = golden.said();
