@@ -304,7 +304,7 @@ fn from_stage_2(goldring: &Path) -> Result<()> {
         goldring.display()
     );
     // It gives up when nobody answers for 10 s.
-    golden.expect("session lab: stage 2", LONG)?;
+    golden.expect("session lab: stage 2", WORK)?;
     let mut node = lab.node(1, &before)?;
     golden.ends_with(0, WORK)?;
     node.ends_with(0, WORK)?;
