@@ -142,7 +142,7 @@ impl Bench<'_> {
             goldring,
             memory: &memory,
             logs: folder.join("logs"),
-            size: self.amount.bytes,
+            amount: self.amount,
         };
         let rows = self.measure(&place)?;
         let raw = folder.join(format!("{}.csv", self.name));
@@ -163,7 +163,7 @@ impl Bench<'_> {
                     case,
                     result: place.measure(&case)?,
                 };
-                eprintln!("run {run}: {}", report::told(&row, place.size));
+                eprintln!("run {run}: {}", report::told(&row, place.amount.bytes));
                 rows.push(row);
             }
         }
