@@ -133,6 +133,9 @@ impl Bench<'_> {
             None => build()?,
         };
         let folder = workspace::target().join("bench").join(self.name);
+        // Two would mount their memory over each other.
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let _lock = host::lock(&folder, "bench")?;
         let memory = Memory::mount(&folder.join("memory"), self.memory())?;
         for data in self.data {
             let made = memory.make(*data, &self.amount)?;

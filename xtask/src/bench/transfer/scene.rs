@@ -28,7 +28,7 @@ const READY: Duration = Duration::from_secs(10);
 const PATIENCE: f64 = 60.0;
 const SLOWEST: f64 = 5e6;
 /// So many empty files are made in a second, at least.
-const SLOWEST_FILES: f64 = 2000.0;
+const SLOWEST_FILES: f64 = 200.0;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
