@@ -4,7 +4,7 @@
 
 #[cfg(feature = "faults")]
 mod faults {
-    use std::io::{self, Read};
+    use std::io::{self, Read, Write};
     use std::time::Duration;
 
     use crate::tools::watch::Patience;
@@ -18,24 +18,58 @@ mod faults {
     }
 
     /// A stream in whose middle, after so many bytes, is such a place.
-    pub(crate) fn within<R: Read>(place: &'static str, bytes: u64, from: R) -> impl Read {
-        Within { place, bytes, from }
+    pub(crate) fn reading_within<R: Read>(place: &'static str, bytes: u64, stream: R) -> impl Read {
+        Within {
+            place,
+            bytes,
+            stream,
+        }
     }
 
-    struct Within<R> {
+    /// The same for one that is written to.
+    pub(crate) fn writing_within<W: Write>(
         place: &'static str,
         bytes: u64,
-        from: R,
+        stream: W,
+    ) -> impl Write {
+        Within {
+            place,
+            bytes,
+            stream,
+        }
     }
 
-    impl<R: Read> Read for Within<R> {
-        fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
-            let length = self.from.read(piece)?;
+    struct Within<S> {
+        place: &'static str,
+        bytes: u64,
+        stream: S,
+    }
+
+    impl<S> Within<S> {
+        fn passed(&mut self, length: usize) -> usize {
             self.bytes = self.bytes.saturating_sub(length as u64);
             if self.bytes == 0 {
                 killpoint(self.place);
             }
-            Ok(length)
+            length
+        }
+    }
+
+    impl<R: Read> Read for Within<R> {
+        fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+            let length = self.stream.read(piece)?;
+            Ok(self.passed(length))
+        }
+    }
+
+    impl<W: Write> Write for Within<W> {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            let length = self.stream.write(piece)?;
+            Ok(self.passed(length))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.stream.flush()
         }
     }
 
@@ -55,14 +89,18 @@ mod faults {
 
 #[cfg(not(feature = "faults"))]
 mod faults {
-    use std::io::Read;
+    use std::io::{Read, Write};
 
     use crate::tools::watch::Patience;
 
     pub(crate) fn killpoint(_place: &str) {}
 
-    pub(crate) fn within<R: Read>(_place: &'static str, _bytes: u64, from: R) -> impl Read {
-        from
+    pub(crate) fn reading_within<R: Read>(_: &'static str, _: u64, stream: R) -> impl Read {
+        stream
+    }
+
+    pub(crate) fn writing_within<W: Write>(_: &'static str, _: u64, stream: W) -> impl Write {
+        stream
     }
 
     pub(crate) fn shortened(patience: Patience) -> Patience {
@@ -70,4 +108,4 @@ mod faults {
     }
 }
 
-pub(crate) use faults::{killpoint, shortened, within};
+pub(crate) use faults::{killpoint, reading_within, shortened, writing_within};

@@ -2,17 +2,16 @@
 //! waited for in the next; a node that fails is dropped, and the others go on.
 
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io::{Cursor, Read};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use goldring_contract::Root;
 use goldring_contract::ka::{install_session, stage2_session};
 use goldring_contract::limits::{KA_GATHER, KA_NEXT};
-use goldring_files::send::{Sending, send};
+use goldring_files::send::Sending;
 use goldring_transfer::ka::server::{Options, serve};
 use goldring_transfer::ka::{Ports, Source};
 use goldring_wire::ka::server::{Late, Lead};
@@ -22,11 +21,10 @@ use super::options::Course;
 use super::parcel::Parcel;
 use super::plan::Plan;
 use super::tally::{Phase, Tally, Who};
-use crate::install::HALF;
-use crate::ka::command::widen;
+use crate::files::stream;
 use crate::ka::screen::Screen;
 use crate::ka::session::folder_source;
-use crate::killpoint::{killpoint, within};
+use crate::killpoint::killpoint;
 
 /// Where the streams of a deployment come from. Each is opened once, when everybody is
 /// connected.
@@ -208,22 +206,11 @@ pub(super) struct Live<'a> {
 
 impl Streams for Live<'_> {
     fn files(&self, plain: bool) -> Result<Source, String> {
-        let (reader, writer) = io::pipe().map_err(|error| format!("making a pipe: {error}"))?;
-        widen(&writer);
-        let sending = Sending {
+        stream::source(Sending {
             source: self.plan.manifest.source(self.root.as_path()),
             level: self.level.filter(|_| !plain),
             plain,
-        };
-        let work = move || send(&sending, writer, &mut |said| eprintln!("{said}"));
-        let thread = thread::Builder::new().name("files".into()).spawn(work);
-        let thread = thread.map_err(|error| format!("starting a thread: {error}"))?;
-        let check = move || match thread.join() {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(crate::fault::one_line(error)),
-            Err(_) => Err("sending the files failed".to_owned()),
-        };
-        Ok(source(within("half of the files", HALF, reader), check))
+        })
     }
 
     fn raw(&self, number: usize) -> Result<Source, String> {
@@ -241,7 +228,7 @@ fn hello() -> Source {
 
 /// One that ends by itself when nobody reads it any more.
 pub(crate) fn source(
-    reader: impl io::Read + Send + 'static,
+    reader: impl Read + Send + 'static,
     check: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Source {
     Source {

@@ -1,6 +1,7 @@
 //! `goldring files`: the files of an installed system, listed, sent, received, compared.
 //! What ka-d and the image store run, and what a person may run by hand.
 
+pub(crate) mod stream;
 pub(crate) mod target;
 
 use std::fs;
@@ -242,7 +243,7 @@ fn send_files(args: &SendArgs) -> anyhow::Result<()> {
     // Not std's stdout, which looks for the ends of lines in what it is given.
     let out = io::stdout().lock();
     let out = fs::File::from(std::os::fd::AsFd::as_fd(&out).try_clone_to_owned()?);
-    let sent = send(&sending, out, &mut |said| eprintln!("{said}"))?;
+    let sent = send(&sending, out, |said: &str| eprintln!("{said}"))?;
     eprintln!(
         "sent {} files, {} bytes, {} sockets; {} changed while they were read",
         sent.contents.entries, sent.contents.bytes, sent.sockets, sent.changed
@@ -298,7 +299,7 @@ fn receive_files(args: &ReceiveArgs) -> anyhow::Result<()> {
     let list = args.list.as_deref().map(read_list).transpose()?;
     let input = io::stdin().lock();
     let input = fs::File::from(std::os::fd::AsFd::as_fd(&input).try_clone_to_owned()?);
-    let received = receive(&args.folder, form, input, &mut |said| eprintln!("{said}"))
+    let received = receive(&args.folder, form, input, |said: &str| eprintln!("{said}"))
         .with_context(|| format!("receiving files into {}", args.folder.display()))?;
     if let Some(manifest) = &list {
         make_folders(manifest, &args.folder)?;

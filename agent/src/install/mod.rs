@@ -22,7 +22,6 @@ use goldring_transfer::ka::client::{ClientError, Options, Where, receive};
 use goldring_transfer::ka::find::FindError;
 use goldring_transfer::ka::{Ports, Sink};
 
-pub(crate) use self::work::HALF;
 use self::work::{Here, prepare};
 use crate::fault;
 use crate::ka::command::widen;
@@ -71,7 +70,9 @@ struct Node {
 impl Node {
     fn story(&mut self, here: Here) -> Result<String, ClientError> {
         let mut work = self.session(KA_WAIT, move |input| prepare(here, input))?;
-        work = self.session(KA_NEXT, move |input| work.files(input))?;
+        work = self.session_into(KA_NEXT, move |slot| {
+            work.files(move |work| put(&slot, work))
+        })?;
         for number in 0..work.deployment.raw.len() {
             work = self.session(KA_NEXT, move |input| work.raw(number, input))?;
         }
@@ -91,6 +92,16 @@ impl Node {
         find: Duration,
         task: impl FnOnce(PipeReader) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T, ClientError> {
+        self.session_into(find, |slot| sink(task, slot))
+    }
+
+    /// Takes part in the next session, whose stream goes into what `begin` makes; that leaves
+    /// its result in the slot.
+    fn session_into<T: Send + 'static>(
+        &mut self,
+        find: Duration,
+        begin: impl FnOnce(Slot<T>) -> Result<Sink, String>,
+    ) -> Result<T, ClientError> {
         self.number += 1;
         let names = goldring_transfer::dolly::own(&self.root, &[]).names;
         let options = Options {
@@ -104,10 +115,10 @@ impl Node {
             root: self.root.clone(),
         };
         let done: Slot<T> = Arc::default();
-        let mut task = Some(task);
+        let mut begin = Some(begin);
         let mut open = || {
-            let task = task.take().ok_or("the session began twice")?;
-            sink(task, Arc::clone(&done))
+            let begin = begin.take().ok_or("the session began twice")?;
+            begin(Arc::clone(&done))
         };
         let summary = receive(&options, &mut open, &mut self.screen)?;
         if let Some(trouble) = summary.trouble {
@@ -125,6 +136,10 @@ impl Node {
 /// Where a task leaves what it made.
 type Slot<T> = Arc<Mutex<Option<T>>>;
 
+fn put<T>(slot: &Slot<T>, made: T) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+}
+
 /// The task gets the stream through a pipe, in a thread of its own.
 fn sink<T: Send + 'static>(
     task: impl FnOnce(PipeReader) -> anyhow::Result<T> + Send + 'static,
@@ -138,7 +153,7 @@ fn sink<T: Send + 'static>(
         .map_err(|error| format!("starting a thread: {error}"))?;
     let check = move || match thread.join() {
         Ok(Ok(made)) => {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+            put(&slot, made);
             Ok(())
         }
         Ok(Err(error)) => Err(fault::chain(&error)),

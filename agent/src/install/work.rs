@@ -1,6 +1,6 @@
 //! What a node does with what comes: a function for each session.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,14 @@ use anyhow::{Context, ensure};
 use goldring_contract::Root;
 use goldring_files::deployment::{DEPLOYMENT_FILE, Deployment, MANIFEST_FILE, PARCEL_MAX};
 use goldring_files::manifest::Manifest;
-use goldring_files::receive::{Form, receive};
+use goldring_files::receive::Form;
+use goldring_transfer::ka::Sink;
 
 use super::{disks, room, veil};
 use crate::bootable::{self, Clone, Wish};
 use crate::files::target::{self, Target};
-use crate::files::{make_folders, read_list};
-use crate::killpoint::{killpoint, within};
+use crate::files::{make_folders, read_list, stream};
+use crate::killpoint::killpoint;
 use crate::partition::Plan;
 use crate::partition::apply::apply;
 use crate::tools::guessmounts::World;
@@ -26,8 +27,6 @@ use crate::tools::volumes;
 /// Where what travels first is kept, and where the clone is mounted.
 const PARCEL: &str = "/run/goldring/deployment";
 const CLONE: &str = "/mnt/disk";
-/// More than the files of any system begin with, and less than those of a small one.
-pub(crate) const HALF: u64 = 2 << 20;
 
 /// This computer, and what is known of it.
 #[derive(Debug, Clone)]
@@ -151,20 +150,24 @@ fn read(path: &Path) -> anyhow::Result<String> {
 }
 
 impl Work {
-    /// The second session: the files. When nothing else comes, the clone is finished.
+    /// The second session: the files. When nothing else comes, the clone is finished. `keep`
+    /// gets what follows.
     ///
     /// # Errors
-    /// The stream is cut or changed; the disk is full; a step fails.
-    pub(super) fn files(self, input: PipeReader) -> anyhow::Result<Self> {
+    /// There is no tar here. What the sink tells: the stream is cut or changed; the disk is
+    /// full; a step fails.
+    pub(super) fn files(self, keep: impl FnOnce(Self) + Send + 'static) -> Result<Sink, String> {
         killpoint("files");
         let folder = self.here.root.join(CLONE);
-        let input = within("half of the files", HALF, input);
-        receive(&folder, Form::Agreed, input, &mut say)?;
-        make_folders(&self.manifest, &folder)?;
-        match self.deployment.raw.is_empty() {
-            true => self.finish(),
-            false => Ok(self),
-        }
+        let place = folder.clone();
+        stream::sink(&place, Form::Agreed, say, move |_| {
+            make_folders(&self.manifest, &folder)?;
+            keep(match self.deployment.raw.is_empty() {
+                true => self.finish()?,
+                false => self,
+            });
+            Ok(())
+        })
     }
 
     /// The session of a raw partition, by its number from 0. The clone is finished after the
@@ -237,9 +240,13 @@ impl Work {
 
     /// Everything else is on the disks before anything can start from them.
     fn reveal(&self) -> anyhow::Result<()> {
-        Programs
-            .run("sync", &[])
-            .context("writing the files to the disks")?;
+        for mount in &self.manifest.mounts {
+            let place = mount.place.trim_start_matches('/');
+            let place = self.here.root.join(CLONE).join(place);
+            File::open(&place)
+                .and_then(|file| Ok(rustix::fs::syncfs(file)?))
+                .with_context(|| format!("writing the files of {} to its disk", place.display()))?;
+        }
         let folder = self.here.root.join(PARCEL);
         for (order, plan) in self.deployment.disks.iter().zip(&self.plans) {
             let boot = match order.boot.is_empty() {

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 use goldring_contract::Root;
+use goldring_files::receive::Form;
 use goldring_transfer::ka::client::{Options, Where, go_now, receive};
 
 use super::screen::Screen;
 use super::{ClientArgs, command, ports};
 use crate::dolly::screen::rate;
 use crate::fault::Usage;
+use crate::files::stream;
 
 /// Takes part in a session, or tells its server to start.
 pub(super) fn run(args: &ClientArgs) -> anyhow::Result<()> {
@@ -21,7 +23,14 @@ pub(super) fn run(args: &ClientArgs) -> anyhow::Result<()> {
         screen.say(&format!("told {server} to start without waiting for more"));
         return Ok(());
     }
-    let summary = receive(&options, &mut || command::sink(&args.command), &mut screen)?;
+    let mut open = || match &args.tree {
+        Some(tree) => {
+            let say = |said: &str| eprintln!("{said}");
+            stream::sink(tree, Form::Checked, say, |_| Ok(()))
+        }
+        None => command::sink(&args.command),
+    };
+    let summary = receive(&options, &mut open, &mut screen)?;
     let bytes = summary.stream.bytes;
     let _ = writeln!(
         io::stdout(),

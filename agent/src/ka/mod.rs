@@ -24,6 +24,8 @@ Examples:
                               send a tar to the first 3 nodes that come
   goldring ka-d-server -s data -n 3 --timeout 300 -e 'tar c -C /srv/data .'
                               but wait for them no longer than 300 s
+  goldring ka-d-server -s data -n 3 --tree /srv/data
+                              files with everything they have, compared at the end
   goldring ka-d-server -s data --only node2,node3 -e 'cat disk.img'
                               to these two, and to nobody else
   On each node:
@@ -60,6 +62,10 @@ pub(crate) struct ServerArgs {
     /// The command whose output is sent
     #[arg(short = 'e', long = "command", value_name = "COMMAND", default_value = SEND_ALL)]
     command: String,
+    /// Send the files of this folder with everything they have, on one file system; nodes say
+    /// --tree, too
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    tree: Option<PathBuf>,
     /// How many nodes each one feeds
     #[arg(short = 'a', long, value_name = "NUMBER", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..=4))]
@@ -99,6 +105,8 @@ const CLIENT_EXAMPLES: &str = "\
 Examples:
   goldring ka-d-client -w -s data -e 'tar x -C /srv/data'
                               take part in the session data
+  goldring ka-d-client -w -s data --tree /srv/data
+                              the same, if the server says --tree
   goldring ka-d-client -h node1 -e 'cat > disk.img'
                               in the one of node1, whatever it is called
   goldring ka-d-client -g -s data
@@ -121,6 +129,9 @@ pub(crate) struct ClientArgs {
     /// The command that gets what comes
     #[arg(short = 'e', long = "command", value_name = "COMMAND", default_value = INTO_STAGE2)]
     command: String,
+    /// Receive files into this folder, from a server with --tree
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    tree: Option<PathBuf>,
     /// Wait at the end until the server lets this node go
     #[arg(short = 'w', long)]
     wait: bool,

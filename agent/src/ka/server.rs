@@ -5,22 +5,29 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use goldring_files::send::Sending;
+use goldring_files::tar::Source;
 use goldring_transfer::ka::server::{Options, Summary, serve};
 use goldring_wire::ka::server::{Fate, Late, Lead};
 
 use super::screen::Screen;
 use super::{ServerArgs, command, ports};
 use crate::dolly::screen::rate;
+use crate::files::stream;
 
 /// Sends the output of a command.
 pub(super) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let options = options(args)?;
     let mut screen = Screen::new(args.verbose);
-    let summary = serve(
-        &options,
-        &mut || command::source(&args.command),
-        &mut screen,
-    )?;
+    let mut open = || match &args.tree {
+        Some(tree) => stream::source(Sending {
+            source: Source::tree(tree),
+            level: None,
+            plain: false,
+        }),
+        None => command::source(&args.command),
+    };
+    let summary = serve(&options, &mut open, &mut screen)?;
     sum_up(&summary)
 }
 

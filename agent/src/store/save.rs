@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,7 +66,7 @@ pub(super) fn run(args: &SaveArgs) -> anyhow::Result<()> {
             level: args.level,
             threads: cores.min(THREADS) as u32,
         },
-        screen: Mutex::new(Screen::named("store", false)),
+        screen: Arc::new(Mutex::new(Screen::named("store", false))),
     };
     let started = Instant::now();
     save.all(&mut index)?;
@@ -169,14 +169,17 @@ struct Save<'a> {
     golden: &'a Golden,
     draft: &'a Draft,
     cut: Cut,
-    screen: Mutex<Screen>,
+    /// The files' tar speaks there, too.
+    screen: Arc<Mutex<Screen>>,
+}
+
+fn locked(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
+    screen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Save<'_> {
-    fn screen(&self) -> std::sync::MutexGuard<'_, Screen> {
-        self.screen
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        locked(&self.screen)
     }
 
     /// The files and each raw partition.
@@ -191,7 +194,9 @@ impl Save<'_> {
                 level: None,
                 plain: false,
             };
-            let sent = send(&sending, cutter, &mut |said| self.screen().say(said))?;
+            let screen = Arc::clone(&self.screen);
+            let say = move |said: &str| locked(&screen).say(said);
+            let sent = send(&sending, cutter, say)?;
             (entries, changed) = (sent.contents.entries, sent.changed);
             Ok(())
         })?;

@@ -50,6 +50,7 @@ pub fn compare(a: &Path, b: &Path, wish: &Wish, say: &mut dyn FnMut(&str)) -> io
         verdict: Verdict::default(),
         twins: HashMap::new(),
         devices: (fs::metadata(a)?.dev(), fs::metadata(b)?.dev()),
+        buffers: (vec![0; PIECE], vec![0; PIECE]),
     };
     comparison.both(Path::new("/"))?;
     Ok(comparison.verdict)
@@ -63,6 +64,8 @@ struct Comparison<'a> {
     /// Files with several names: which of one tree is which of the other.
     twins: HashMap<(u64, u64), (u64, u64)>,
     devices: (u64, u64),
+    /// What is read of both files.
+    buffers: (Vec<u8>, Vec<u8>),
 }
 
 impl Comparison<'_> {
@@ -105,7 +108,7 @@ impl Comparison<'_> {
         if a.is_file() {
             if a.len() != b.len() {
                 self.differ(path, &format!("{} bytes against {}", a.len(), b.len()));
-            } else if let Some(place) = first_difference(&there.0, &there.1)? {
+            } else if let Some(place) = first_difference(&there.0, &there.1, &mut self.buffers)? {
                 self.differ(path, &format!("other content at byte {place}"));
             }
         }
@@ -215,9 +218,12 @@ fn kind(metadata: &Metadata) -> &'static str {
 }
 
 /// Where two files of the same length differ first. What is a hole in both is not read.
-fn first_difference(a: &Path, b: &Path) -> io::Result<Option<u64>> {
+fn first_difference(
+    a: &Path,
+    b: &Path,
+    buffers: &mut (Vec<u8>, Vec<u8>),
+) -> io::Result<Option<u64>> {
     let files = (File::open(a)?, File::open(b)?);
-    let mut buffers = (vec![0; PIECE], vec![0; PIECE]);
     let mut place = 0;
     loop {
         let (data_a, data_b) = (next_data(&files.0, place)?, next_data(&files.1, place)?);

@@ -1,14 +1,17 @@
 //! The node's end: what comes goes through a tar onto its disk, and both ends must agree
 //! on what it was.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Write};
-use std::path::Path;
-use std::process::{Child, ExitStatus};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ExitStatus};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::JoinHandle;
 
 use rustix::fs::FsWord;
+use zstd::stream::write::Decoder;
 
 use crate::made::from_member;
 use crate::tar::{self, Abilities, FilesError, Heard, doing};
@@ -54,153 +57,183 @@ pub struct Received {
 pub fn receive(
     target: &Path,
     form: Form,
-    input: impl Read,
-    say: &mut (dyn FnMut(&str) + Send),
+    mut input: impl Read,
+    say: impl FnMut(&str) + Send + 'static,
 ) -> Result<Received, FilesError> {
-    let abilities = Abilities::ask()?;
-    if let Some(lacks) = abilities.lacks() {
-        say(&lacks);
+    let mut files = Incoming::start(target, form, say)?;
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            // It keeps why it takes no more.
+            Ok(length) if files.write_all(&buffer[..length]).is_err() => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(FilesError::Io("receiving files".to_owned(), error)),
+        }
     }
-    if !target.is_dir() {
-        let error = ErrorKind::NotADirectory.into();
-        return Err(FilesError::Io(shown(target), error));
-    }
-    let (begin, input) = begin(input).map_err(doing("receiving files"))?;
-    if begin.is_empty() {
-        return Err(TrailerError::Short.into());
-    }
-    if begin != ZSTD {
-        return stream(abilities, target, form, input, say);
-    }
-    let unpacked = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(PIECE, input))
-        .map_err(doing("starting zstd"))?;
-    stream(abilities, target, form, unpacked, say)
+    files.finish()
 }
 
-/// The first bytes, and all of it.
-fn begin(mut input: impl Read) -> std::io::Result<(Vec<u8>, impl Read)> {
-    let mut begin = Vec::new();
-    input.by_ref().take(4).read_to_end(&mut begin)?;
-    Ok((begin.clone(), std::io::Cursor::new(begin).chain(input)))
+/// Files as a stream that is written to, compressed or not. tar is ended when this is dropped
+/// before it has finished.
+#[derive(Debug)]
+pub struct Incoming(Stage);
+
+#[derive(Debug)]
+enum Stage {
+    /// The first bytes, which tell whether it is compressed.
+    Begin(Vec<u8>, Unpacking),
+    Plain(Unpacking),
+    Packed(Packed),
+    /// Changing from one to the next failed.
+    Gone,
 }
 
-fn stream(
-    abilities: Abilities,
-    target: &Path,
-    form: Form,
-    input: impl Read,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Received, FilesError> {
-    let mut child = tar::extract(abilities, target)
-        .spawn()
-        .map_err(doing("starting tar"))?;
-    let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
-        tar::kill(child);
-        return Err(FilesError::Tar("tar has no input".to_owned()));
-    };
-    tar::widen(&stdin);
-    let mut pump = Pump {
-        form,
-        to: Some(stdin),
-        walk: Walk::default(),
-        is_lost: false,
-    };
-    let forgive = |name: &[u8]| has_no_owners(target, name);
-    let full = AtomicBool::new(false);
-    let (pumped, heard) = thread::scope(|scope| {
-        let listener = scope.spawn(|| tar::listen(stderr, say, &forgive, &full));
-        let pumped = pump.all(input, &full);
-        pump.to = None;
-        let pumped = finish(child, pumped);
-        (pumped, listener.join().unwrap_or_default())
-    });
-    let trailer = agree(pumped, &heard, &pump)?;
-    for made in &trailer.made {
-        let doing = doing(format!("making the socket {}", shown(&made.path)));
-        made.make(target).map_err(doing)?;
+/// With what went wrong in it.
+struct Packed(Decoder<'static, Unpacking>, Option<io::Error>);
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Packed")
     }
-    Ok(Received {
-        contents: pump.walk.contents(),
-        sockets: trailer.made.len(),
-    })
 }
 
-/// Waits for tar, or ends it when it is of no use any more.
-fn finish(mut child: Child, pumped: Result<(), FilesError>) -> Result<ExitStatus, FilesError> {
-    match pumped {
-        Ok(()) => child.wait().map_err(doing("waiting for tar")),
-        Err(error) => {
-            tar::kill(child);
-            Err(error)
+impl Incoming {
+    /// Starts tar, which writes into the folder `target`. What it says goes to `say`.
+    ///
+    /// # Errors
+    /// No GNU tar; no folder.
+    pub fn start(
+        target: &Path,
+        form: Form,
+        say: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self, FilesError> {
+        let unpacking = Unpacking::start(target, form, say)?;
+        Ok(Self(Stage::Begin(Vec::new(), unpacking)))
+    }
+
+    /// What came, when all of it was written.
+    ///
+    /// # Errors
+    /// As [`receive`].
+    pub fn finish(self) -> Result<Received, FilesError> {
+        match self.0 {
+            Stage::Begin(begin, _) if begin.is_empty() => Err(TrailerError::Short.into()),
+            Stage::Begin(begin, mut files) => {
+                // It keeps why it does not take them.
+                let _ = files.write_all(&begin);
+                files.finish()
+            }
+            Stage::Plain(files) => files.finish(),
+            Stage::Packed(Packed(mut decoder, error)) => {
+                let flushed = decoder.flush();
+                let mut files = decoder.into_inner();
+                if let Some(error) = error.or(flushed.err()) {
+                    files.fail(FilesError::Io("receiving files".to_owned(), error));
+                }
+                files.finish()
+            }
+            Stage::Gone => Err(FilesError::Tar("zstd did not start".to_owned())),
         }
     }
 }
 
-/// The verdict: tar's own troubles first, since they are why the stream stopped.
-fn agree(
-    pumped: Result<ExitStatus, FilesError>,
-    heard: &Heard,
-    pump: &Pump,
-) -> Result<Trailer, FilesError> {
-    if let Some(first) = heard.troubles.first()
-        && matches!(&pumped, Err(FilesError::Tar(_)))
-    {
-        return Err(FilesError::Tar(first.clone()));
+impl Write for Incoming {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Stage::Begin(begin, _) if begin.len() < ZSTD.len() => {
+                let taken = bytes.len().min(ZSTD.len() - begin.len());
+                begin.extend_from_slice(&bytes[..taken]);
+                Ok(taken)
+            }
+            Stage::Begin(..) => {
+                if let Stage::Begin(begin, files) = std::mem::replace(&mut self.0, Stage::Gone) {
+                    self.0 = match *begin == ZSTD {
+                        true => Stage::Packed(Packed(Decoder::new(files)?, None)),
+                        false => Stage::Plain(files),
+                    };
+                    self.write_all(&begin)?;
+                }
+                self.write(bytes)
+            }
+            Stage::Plain(files) => files.write(bytes),
+            Stage::Packed(Packed(decoder, failed)) => decoder.write(bytes).inspect_err(|error| {
+                failed.get_or_insert_with(|| io::Error::new(error.kind(), error.to_string()));
+            }),
+            Stage::Gone => Err(ErrorKind::BrokenPipe.into()),
+        }
     }
-    let ended = pumped?;
-    let forgiven = ended.code() == Some(2) && !heard.any;
-    if !ended.success() && !forgiven {
-        return Err(FilesError::Tar(heard.sentence(ended)));
-    }
-    let bare = pump.form == Form::Agreed && pump.walk.trailer().is_none();
-    if pump.form == Form::Plain || bare {
-        return Ok(Trailer::default());
-    }
-    let trailer = Trailer::parse(pump.walk.trailer().ok_or(TrailerError::Absent)?)?;
-    if !trailer.failed.is_empty() {
-        return Err(FilesError::Golden(trailer.failed));
-    }
-    match difference(&trailer.contents, &pump.walk.contents()) {
-        Some(difference) => Err(FilesError::Differ(difference)),
-        None => Ok(trailer),
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 /// From the other end to tar.
-struct Pump {
+#[derive(Debug)]
+struct Unpacking {
+    target: PathBuf,
     form: Form,
-    to: Option<std::process::ChildStdin>,
+    tar: Option<Child>,
+    to: Option<ChildStdin>,
+    listener: Option<JoinHandle<Heard>>,
+    full: Arc<AtomicBool>,
     walk: Walk,
     /// An old tar has written what the walk does not understand.
     is_lost: bool,
+    /// Why it takes no more.
+    failed: Option<FilesError>,
 }
 
-impl Pump {
-    fn all(&mut self, mut input: impl Read, full: &AtomicBool) -> Result<(), FilesError> {
-        let mut buffer = vec![0; PIECE];
-        loop {
-            let piece = match input.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => &buffer[..length],
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // zstd says so when its input ends in the middle.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(FilesError::Io("receiving files".to_owned(), error)),
-            };
-            if full.load(Ordering::Relaxed) {
-                return Err(FilesError::Tar("no space left".to_owned()));
-            }
-            self.piece(piece)?;
+impl Unpacking {
+    fn start(
+        target: &Path,
+        form: Form,
+        mut say: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self, FilesError> {
+        let abilities = Abilities::ask()?;
+        if let Some(lacks) = abilities.lacks() {
+            say(&lacks);
         }
-        match self.form {
-            Form::Checked | Form::Agreed if !self.walk.has_ended() => {
-                Err(TrailerError::Short.into())
-            }
-            _ => Ok(()),
+        if !target.is_dir() {
+            let error = ErrorKind::NotADirectory.into();
+            return Err(FilesError::Io(shown(target), error));
         }
+        let mut child = tar::extract(abilities, target)
+            .spawn()
+            .map_err(doing("starting tar"))?;
+        let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
+            tar::kill(child);
+            return Err(FilesError::Tar("tar has no input".to_owned()));
+        };
+        tar::widen(&stdin);
+        let full = Arc::default();
+        let place = target.to_owned();
+        let forgive = move |name: &[u8]| has_no_owners(&place, name);
+        let listener = tar::listen(stderr, say, forgive, &full);
+        Ok(Self {
+            target: target.to_owned(),
+            form,
+            tar: Some(child),
+            to: Some(stdin),
+            listener: Some(listener.map_err(doing("listening to tar"))?),
+            full,
+            walk: Walk::default(),
+            is_lost: false,
+            failed: None,
+        })
+    }
+
+    /// The first failure is the one that counts.
+    fn fail(&mut self, error: FilesError) {
+        self.failed.get_or_insert(error);
     }
 
     fn piece(&mut self, piece: &[u8]) -> Result<(), FilesError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(FilesError::Tar("no space left".to_owned()));
+        }
         // This tar leaves once it has seen the end, so it gets nothing from behind that.
         let own = match self.walk.feed(piece) {
             Ok(own) if !self.is_lost => own,
@@ -223,6 +256,87 @@ impl Pump {
             }
         }
         Ok(())
+    }
+
+    fn finish(mut self) -> Result<Received, FilesError> {
+        if self.form != Form::Plain && !self.walk.has_ended() {
+            self.fail(TrailerError::Short.into());
+        }
+        self.to = None;
+        let ended = match (self.failed.take(), self.tar.take()) {
+            (Some(error), child) => {
+                // tar is of no use any more.
+                child.into_iter().for_each(tar::kill);
+                Err(error)
+            }
+            (None, Some(mut child)) => child.wait().map_err(doing("waiting for tar")),
+            (None, None) => Err(FilesError::Tar("tar has ended twice".to_owned())),
+        };
+        let heard = self.listener.take().map(JoinHandle::join);
+        let heard = heard.and_then(Result::ok).unwrap_or_default();
+        let trailer = agree(ended, &heard, &self)?;
+        for made in &trailer.made {
+            let doing = doing(format!("making the socket {}", shown(&made.path)));
+            made.make(&self.target).map_err(doing)?;
+        }
+        Ok(Received {
+            contents: self.walk.contents(),
+            sockets: trailer.made.len(),
+        })
+    }
+}
+
+impl Write for Unpacking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.piece(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                self.fail(error);
+                Err(ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Unpacking {
+    fn drop(&mut self) {
+        if let Some(child) = self.tar.take() {
+            tar::kill(child);
+        }
+    }
+}
+
+/// The verdict: tar's own troubles first, since they are why the stream stopped.
+fn agree(
+    pumped: Result<ExitStatus, FilesError>,
+    heard: &Heard,
+    files: &Unpacking,
+) -> Result<Trailer, FilesError> {
+    if let Some(first) = heard.troubles.first()
+        && matches!(&pumped, Err(FilesError::Tar(_)))
+    {
+        return Err(FilesError::Tar(first.clone()));
+    }
+    let ended = pumped?;
+    let forgiven = ended.code() == Some(2) && !heard.any;
+    if !ended.success() && !forgiven {
+        return Err(FilesError::Tar(heard.sentence(ended)));
+    }
+    let bare = files.form == Form::Agreed && files.walk.trailer().is_none();
+    if files.form == Form::Plain || bare {
+        return Ok(Trailer::default());
+    }
+    let trailer = Trailer::parse(files.walk.trailer().ok_or(TrailerError::Absent)?)?;
+    if !trailer.failed.is_empty() {
+        return Err(FilesError::Golden(trailer.failed));
+    }
+    match difference(&trailer.contents, &files.walk.contents()) {
+        Some(difference) => Err(FilesError::Differ(difference)),
+        None => Ok(trailer),
     }
 }
 

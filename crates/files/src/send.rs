@@ -1,15 +1,16 @@
 //! The golden node's end: a tar, and before its end what it held.
 
-use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::thread;
+use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crate::made::{Made, from_member};
 use crate::tar::{self, Abilities, FilesError, Heard, Source, doing};
 use crate::text::shown;
 use crate::trailer::{Contents, END, Trailer};
-use crate::walk::Walk;
+use crate::walk::{BLOCK, Walk};
 
 /// Bytes in one read.
 const PIECE: usize = 256 << 10;
@@ -45,114 +46,210 @@ pub struct Sent {
 pub fn send(
     wish: &Sending,
     out: impl Write,
-    say: &mut (dyn FnMut(&str) + Send),
+    say: impl FnMut(&str) + Send + 'static,
 ) -> Result<Sent, FilesError> {
-    let abilities = Abilities::ask()?;
-    if let Some(lacks) = abilities.lacks() {
-        say(&lacks);
-    }
+    let files = Outgoing::start(&wish.source, wish.plain, say)?;
     let Some(level) = wish.level else {
-        return stream(abilities, wish, out, say).map(|(sent, _)| sent);
+        return pump(files, out).map(|(sent, _)| sent);
     };
     let packed = zstd::stream::write::Encoder::new(out, level).map_err(doing("starting zstd"))?;
     // Dropping it after an error writes no end: the other end sees that it is cut.
-    let (sent, packed) = stream(abilities, wish, packed, say)?;
+    let (sent, packed) = pump(files, packed)?;
     packed.finish().map_err(doing("sending files"))?;
     Ok(sent)
 }
 
-fn stream<W: Write>(
-    abilities: Abilities,
-    wish: &Sending,
-    mut out: W,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<(Sent, W), FilesError> {
-    let source = &wish.source;
-    let mut child = tar::create(abilities, source, wish.plain)
-        .spawn()
-        .map_err(doing("starting tar"))?;
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        tar::kill(child);
-        return Err(FilesError::Tar("tar has no output".to_owned()));
-    };
-    let full = AtomicBool::new(false);
-    let (pumped, heard) = thread::scope(|scope| {
-        let listener = scope.spawn(|| tar::listen(stderr, say, &|_| false, &full));
-        // stdout is dropped in there, so that a tar whose reader has failed ends.
-        let pumped = pump(stdout, &mut out);
-        (pumped, listener.join().unwrap_or_default())
-    });
-    let walk = match pumped {
-        Ok(walk) => walk,
-        Err(error) => {
-            tar::kill(child);
-            return Err(error);
+fn pump<W: Write>(mut files: Outgoing, mut out: W) -> Result<(Sent, W), FilesError> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match files.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => out
+                .write_all(&buffer[..length])
+                .map_err(|error| sending(error, files.walk.name()))?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(FilesError::Io("reading from tar".to_owned(), error)),
         }
-    };
-    let ended = child.wait().map_err(doing("waiting for tar"))?;
-    if !walk.has_ended() {
-        // Behind half a tar nobody would look for a trailer.
-        return Err(FilesError::Tar(heard.sentence(ended)));
     }
-    let mut trailer = Trailer {
-        contents: walk.contents(),
-        made: sockets(&source.top, &heard),
-        failed: String::new(),
-    };
-    if ended.code().is_none_or(|code| code > 1) {
-        trailer.failed = heard.sentence(ended);
-    }
-    let told = match wish.plain {
-        true => Vec::new(),
-        false => trailer.to_bytes(),
-    };
-    let last = out
-        .write_all(&told)
-        .and_then(|()| out.write_all(&END))
-        .and_then(|()| out.flush());
-    if !trailer.failed.is_empty() {
-        return Err(FilesError::Tar(trailer.failed));
-    }
-    last.map_err(doing("sending files"))?;
-    let sent = Sent {
-        contents: trailer.contents,
-        sockets: trailer.made.len(),
-        changed: heard.changed,
-    };
+    let flushed = out.flush();
+    let sent = files.finish()?;
+    flushed.map_err(doing("sending files"))?;
     Ok((sent, out))
 }
 
-/// From tar to the other end: all files, and not the end, which comes behind the trailer.
-fn pump(mut from: std::process::ChildStdout, to: &mut impl Write) -> Result<Walk, FilesError> {
-    tar::widen(&from);
-    let mut walk = Walk::default();
-    let (mut buffer, mut kept, mut sent) = (vec![0; PIECE], 0, 0);
-    loop {
-        let length = match from.read(&mut buffer[kept..]) {
-            Ok(0) => return Ok(walk),
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(FilesError::Io("reading from tar".to_owned(), error)),
+/// Files as a stream that is read, not compressed. tar is ended when this is dropped.
+#[derive(Debug)]
+pub struct Outgoing {
+    top: PathBuf,
+    plain: bool,
+    tar: Option<Child>,
+    /// `None`: all of the tar has passed.
+    stdout: Option<ChildStdout>,
+    listener: Option<JoinHandle<Heard>>,
+    walk: Walk,
+    /// Bytes that may become a header, and may become the end, which tar does not send.
+    kept: Vec<u8>,
+    /// Bytes that go next.
+    ready: Cursor<Vec<u8>>,
+    /// How it ended, once it has.
+    end: Option<Result<Sent, FilesError>>,
+}
+
+impl Outgoing {
+    /// Starts tar. What it says goes to `say`; `plain` as in [`Sending`].
+    ///
+    /// # Errors
+    /// No GNU tar.
+    pub fn start(
+        source: &Source,
+        plain: bool,
+        mut say: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self, FilesError> {
+        let abilities = Abilities::ask()?;
+        if let Some(lacks) = abilities.lacks() {
+            say(&lacks);
+        }
+        let mut child = tar::create(abilities, source, plain)
+            .spawn()
+            .map_err(doing("starting tar"))?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            tar::kill(child);
+            return Err(FilesError::Tar("tar has no output".to_owned()));
         };
-        // Nothing but tar writes here, so all of it is tar's.
-        walk.feed(&buffer[kept..kept + length])?;
-        let here = kept + length;
-        // A header counts when all of it is here.
-        let files = usize::try_from(walk.bytes() - sent)
-            .unwrap_or(here)
-            .min(here);
-        to.write_all(&buffer[..files])
-            .map_err(|error| sending(error, walk.name()))?;
-        sent += files as u64;
-        kept = match walk.has_ended() {
-            true => 0,
-            false => here - files,
+        tar::widen(&stdout);
+        let full = Arc::default();
+        let listener = tar::listen(stderr, say, |_| false, &full);
+        Ok(Self {
+            top: source.top.clone(),
+            plain,
+            tar: Some(child),
+            stdout: Some(stdout),
+            listener: Some(listener.map_err(doing("listening to tar"))?),
+            walk: Walk::default(),
+            kept: Vec::new(),
+            ready: Cursor::default(),
+            end: None,
+        })
+    }
+
+    /// What was sent, when all of it was read.
+    ///
+    /// # Errors
+    /// A file could not be read, which the other end knows; nobody has read to the end.
+    pub fn finish(mut self) -> Result<Sent, FilesError> {
+        match self.end.take() {
+            Some(end) => end,
+            None => Err(sending(ErrorKind::BrokenPipe.into(), self.walk.name())),
+        }
+    }
+
+    /// The files have passed: what is told behind them, and the end.
+    fn close(&mut self) -> Result<Sent, FilesError> {
+        let ended = match self.tar.take() {
+            Some(mut child) => child.wait().map_err(doing("waiting for tar"))?,
+            None => return Err(FilesError::Tar("tar has ended twice".to_owned())),
         };
-        buffer.copy_within(files..files + kept, 0);
+        let heard = self.listener.take().map(JoinHandle::join);
+        let heard = heard.and_then(Result::ok).unwrap_or_default();
+        if !self.walk.has_ended() {
+            // Behind half a tar nobody would look for a trailer.
+            return Err(FilesError::Tar(heard.sentence(ended)));
+        }
+        let mut trailer = Trailer {
+            contents: self.walk.contents(),
+            made: sockets(&self.top, &heard),
+            failed: String::new(),
+        };
+        if ended.code().is_none_or(|code| code > 1) {
+            trailer.failed = heard.sentence(ended);
+        }
+        let mut behind = match self.plain {
+            true => Vec::new(),
+            false => trailer.to_bytes(),
+        };
+        behind.extend(END);
+        self.ready = Cursor::new(behind);
+        if !trailer.failed.is_empty() {
+            return Err(FilesError::Tar(trailer.failed));
+        }
+        Ok(Sent {
+            contents: trailer.contents,
+            sockets: trailer.made.len(),
+            changed: heard.changed,
+        })
+    }
+
+    /// Takes what tar writes next. So many bytes of `buffer` go on; what else does is ready.
+    fn pass(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(stdout) = &mut self.stdout else {
+            return Ok(0);
+        };
+        let before = self.walk.bytes();
+        // Nothing but tar writes there, so all of it is tar's. Whole blocks, so that headers
+        // are hardly ever cut.
+        let blocks = buffer.len() - buffer.len() % BLOCK;
+        let is_direct = self.kept.is_empty() && blocks > 0;
+        let mut block = [0; BLOCK];
+        let piece = match is_direct {
+            true => &mut buffer[..blocks],
+            false => &mut block[self.kept.len()..],
+        };
+        let length = stdout.read(piece)?;
+        let piece = &piece[..length];
+        let walked = self.walk.feed(piece);
+        if length == 0 || walked.is_err() {
+            self.stdout = None;
+            self.end = Some(match walked {
+                Ok(_) => self.close(),
+                Err(error) => Err(error.into()),
+            });
+            return Ok(0);
+        }
+        let files = usize::try_from(self.walk.bytes() - before).unwrap_or(usize::MAX);
+        if is_direct {
+            self.keep(&piece[files..]);
+            return Ok(files);
+        }
+        let mut all = std::mem::take(&mut self.kept);
+        all.extend_from_slice(piece);
+        self.keep(&all[files..]);
+        all.truncate(files);
+        self.ready = Cursor::new(all);
+        Ok(0)
+    }
+
+    /// A header counts when all of it is here; a whole block that does not is the end.
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.len() < BLOCK {
+            self.kept.extend_from_slice(rest);
+        }
     }
 }
 
-fn sending(error: std::io::Error, name: &[u8]) -> FilesError {
+impl Read for Outgoing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.ready.read(buffer)?;
+            if length > 0 || buffer.is_empty() || self.stdout.is_none() {
+                return Ok(length);
+            }
+            let length = self.pass(buffer)?;
+            if length > 0 {
+                return Ok(length);
+            }
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(child) = self.tar.take() {
+            tar::kill(child);
+        }
+    }
+}
+
+fn sending(error: io::Error, name: &[u8]) -> FilesError {
     let place = shown(&from_member(name));
     FilesError::Io(
         format!("sending files, at {place}; the other end has gone"),

@@ -8,7 +8,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use goldring_disk::escape;
 
@@ -357,12 +359,23 @@ impl Heard {
     }
 }
 
-/// Reads all that tar says. `forgive` is asked about rights that were refused; `full` is
-/// set when no room is left, since tar would try every other file as well.
+/// Reads all that tar says, in a thread of its own. `forgive` is asked about rights that were
+/// refused; `full` is set when no room is left, since tar would try every other file as well.
 pub(crate) fn listen(
+    stderr: impl Read + Send + 'static,
+    mut say: impl FnMut(&str) + Send + 'static,
+    forgive: impl Fn(&[u8]) -> bool + Send + 'static,
+    full: &Arc<AtomicBool>,
+) -> io::Result<JoinHandle<Heard>> {
+    let full = Arc::clone(full);
+    let work = move || hear(stderr, &mut say, &forgive, &full);
+    thread::Builder::new().name("tar".into()).spawn(work)
+}
+
+fn hear(
     stderr: impl Read,
-    say: &mut (dyn FnMut(&str) + Send),
-    forgive: &(dyn Fn(&[u8]) -> bool + Sync),
+    say: &mut dyn FnMut(&str),
+    forgive: &dyn Fn(&[u8]) -> bool,
     full: &AtomicBool,
 ) -> Heard {
     let mut heard = Heard::default();

@@ -63,7 +63,7 @@ pub struct Walk {
 impl Default for Walk {
     fn default() -> Self {
         Self {
-            state: State::Header(Vec::with_capacity(BLOCK)),
+            state: State::Header(Vec::new()),
             passed: 0,
             contents: Contents::default(),
             sum: Sum::default(),
@@ -125,6 +125,12 @@ impl Walk {
     fn step(&mut self, rest: &[u8]) -> Result<usize, WalkError> {
         let state = std::mem::replace(&mut self.state, State::Ended);
         let (taken, state) = match state {
+            // Most of them come whole.
+            State::Header(block) if block.is_empty() && rest.len() >= BLOCK => {
+                let state = self.header(&rest[..BLOCK])?;
+                self.count(&rest[..BLOCK]);
+                (BLOCK, state)
+            }
             State::Header(mut block) => {
                 let taken = fill(&mut block, rest, BLOCK);
                 if block.len() < BLOCK {
@@ -266,7 +272,7 @@ impl Walk {
 /// What follows `left` more bytes of data.
 fn after(left: u64) -> State {
     match left {
-        0 => State::Header(Vec::with_capacity(BLOCK)),
+        0 => State::Header(Vec::new()),
         left => State::Data(left),
     }
 }
@@ -293,8 +299,11 @@ fn checksum_holds(block: &[u8]) -> bool {
     };
     let bytes = || block.iter().enumerate().map(blank);
     let sum: u64 = bytes().map(u64::from).sum();
+    if said == sum {
+        return true;
+    }
     let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
-    said == sum || i64::try_from(said) == Ok(signed)
+    i64::try_from(said) == Ok(signed)
 }
 
 /// Octal digits, or, when the highest bit is set, a number in base 256.

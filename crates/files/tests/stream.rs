@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use goldring_files::compare::{self, compare};
 use goldring_files::receive::{Form, receive};
-use goldring_files::send::{Sending, Sent, send};
+use goldring_files::send::{Outgoing, Sending, Sent, send};
 use goldring_files::tar::{FilesError, Source};
 use goldring_files::trailer::{END, Trailer, TrailerError};
 use goldring_files::walk::Walk;
@@ -90,7 +90,7 @@ fn sent(tree: &Path, level: Option<i32>) -> (Vec<u8>, Sent) {
         plain: false,
     };
     let mut stream = Vec::new();
-    let sent = send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    let sent = send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
     (stream, sent)
 }
 
@@ -102,14 +102,14 @@ fn sent_plain(tree: &Path) -> Vec<u8> {
         plain: true,
     };
     let mut stream = Vec::new();
-    send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
     stream
 }
 
 /// The differences between what was sent and what a receiver made of it.
 fn arrived(stream: &[u8], form: Form, tree: &Path) -> Result<Vec<String>, FilesError> {
     let target = tempfile::tempdir().unwrap();
-    receive(target.path(), form, stream, &mut |_| {})?;
+    receive(target.path(), form, stream, |_: &str| {})?;
     let mut said = Vec::new();
     let wish = compare::Wish::default();
     compare(tree, target.path(), &wish, &mut |text| {
@@ -220,7 +220,7 @@ fn what_fills_an_old_stream_behind_its_end_does_no_harm() {
     odd[usize::try_from(walk.bytes()).unwrap() + 512..].fill(b'x');
     for stream in [&filled, &odd] {
         let target = tempfile::tempdir().unwrap();
-        receive(target.path(), Form::Plain, Slow(stream), &mut |_| {}).unwrap();
+        receive(target.path(), Form::Plain, Slow(stream), |_: &str| {}).unwrap();
         assert_eq!(fs::read(target.path().join("a")).unwrap(), b"x");
     }
 }
@@ -272,7 +272,7 @@ fn the_golden_nodes_trouble_is_told_at_the_node() {
     };
     fs::create_dir(tree.path().join("gone")).unwrap();
     let mut stream = Vec::new();
-    send(&wish, &mut stream, &mut |_| {}).unwrap();
+    send(&wish, &mut stream, |_: &str| {}).unwrap();
     // A disk that cannot be read is hard to have here; what the sender says then is not.
     let mut walk = Walk::default();
     walk.feed(&stream).unwrap();
@@ -299,7 +299,7 @@ fn a_file_system_that_is_not_there_fails_at_both_ends() {
         plain: false,
     };
     let mut stream = Vec::new();
-    let error = send(&wish, &mut stream, &mut |_| {}).unwrap_err();
+    let error = send(&wish, &mut stream, |_: &str| {}).unwrap_err();
     assert!(error.to_string().contains("Cannot open"), "{error}");
     let error = arrived(&stream, Form::Checked, tree.path()).unwrap_err();
     assert!(
@@ -324,9 +324,9 @@ fn a_folder_that_is_excluded_stays_behind_whatever_it_is_called() {
         plain: false,
     };
     let mut stream = Vec::new();
-    send(&wish, &mut stream, &mut |said| panic!("{said}")).unwrap();
+    send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
     let target = tempfile::tempdir().unwrap();
-    receive(target.path(), Form::Checked, &stream[..], &mut |said| {
+    receive(target.path(), Form::Checked, &stream[..], |said: &str| {
         panic!("{said}")
     })
     .unwrap();
@@ -341,7 +341,7 @@ fn a_folder_that_is_excluded_stays_behind_whatever_it_is_called() {
 #[test]
 fn what_is_no_stream_is_said() {
     let target = tempfile::tempdir().unwrap();
-    let tell = |bytes: &[u8], form| receive(target.path(), form, bytes, &mut |_| {}).unwrap_err();
+    let tell = |bytes: &[u8], form| receive(target.path(), form, bytes, |_: &str| {}).unwrap_err();
     assert!(matches!(
         tell(b"", Form::Checked),
         FilesError::Trailer(TrailerError::Short)
@@ -350,7 +350,13 @@ fn what_is_no_stream_is_said() {
     assert!(matches!(error, FilesError::Walk(_)), "{error}");
     let error = tell(&[b'x'; 5000], Form::Plain);
     assert!(matches!(error, FilesError::Tar(_)), "{error}");
-    let error = receive(Path::new("/no/such"), Form::Checked, &b"x"[..], &mut |_| {}).unwrap_err();
+    let error = receive(
+        Path::new("/no/such"),
+        Form::Checked,
+        &b"x"[..],
+        |_: &str| {},
+    )
+    .unwrap_err();
     assert_eq!(error.to_string(), "/no/such");
 }
 
@@ -373,6 +379,34 @@ impl Write for Gone {
 }
 
 #[test]
+fn it_is_the_same_however_it_is_read() {
+    let tree = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(tree.path().join(name), name.repeat(700)).unwrap();
+    }
+    drop(UnixListener::bind(tree.path().join("socket")).unwrap());
+    for plain in [false, true] {
+        let whole = match plain {
+            true => sent_plain(tree.path()),
+            false => sent(tree.path(), None).0,
+        };
+        for step in [1, 7, 511, 700, 100_000] {
+            let source = Source::tree(tree.path());
+            let mut files = Outgoing::start(&source, plain, |_: &str| {}).unwrap();
+            let (mut stream, mut buffer) = (Vec::new(), vec![0; step]);
+            loop {
+                match files.read(&mut buffer).unwrap() {
+                    0 => break,
+                    length => stream.extend_from_slice(&buffer[..length]),
+                }
+            }
+            assert!(stream == whole, "by {step}");
+            files.finish().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_node_that_goes_ends_the_golden_nodes_tar() {
     let tree = ugly_tree();
     fs::write(tree.path().join("large"), vec![7; 8 << 20]).unwrap();
@@ -382,7 +416,7 @@ fn a_node_that_goes_ends_the_golden_nodes_tar() {
             level,
             plain: false,
         };
-        let error = send(&wish, Gone(100), &mut |_| {}).unwrap_err();
+        let error = send(&wish, Gone(100), |_: &str| {}).unwrap_err();
         assert!(error.to_string().contains("other end has gone"), "{error}");
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Files {
 /// A way to bring a tree to all hosts.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// goldring files send over ka-d-server, goldring files receive over ka-d-client
+    /// goldring ka-d-server --tree and ka-d-client --tree, which do what ka-d does
     Ka,
     /// tar, a chain of mbuffer -O, and tar; with the same options for tar
     Tar,

@@ -133,6 +133,9 @@ impl Bench<'_> {
             None => build()?,
         };
         let folder = workspace::target().join("bench").join(self.name);
+        // Two would mount their memory over each other.
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let _lock = host::lock(&folder, "bench")?;
         let memory = Memory::mount(&folder.join("memory"), self.memory())?;
         for data in self.data {
             let made = memory.make(*data, &self.amount)?;
@@ -142,7 +145,7 @@ impl Bench<'_> {
             goldring,
             memory: &memory,
             logs: folder.join("logs"),
-            size: self.amount.bytes,
+            amount: self.amount,
         };
         let rows = self.measure(&place)?;
         let raw = folder.join(format!("{}.csv", self.name));
@@ -163,7 +166,7 @@ impl Bench<'_> {
                     case,
                     result: place.measure(&case)?,
                 };
-                eprintln!("run {run}: {}", report::told(&row, place.size));
+                eprintln!("run {run}: {}", report::told(&row, place.amount.bytes));
                 rows.push(row);
             }
         }

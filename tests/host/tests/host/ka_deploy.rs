@@ -12,7 +12,6 @@ use anyhow::{Context, Result, bail, ensure};
 use goldring_host_tests::bench::noise;
 use goldring_host_tests::net::{Net, run};
 use goldring_host_tests::program::{Program, Signal};
-use goldring_host_tests::ring::LONG;
 use goldring_host_tests::target::{Loop, Mounted};
 
 use crate::Story;
@@ -30,6 +29,8 @@ pub(crate) const STORIES: &[Story] = &[
 
 /// Partitions of the golden node's disk: swap, one that is sent as it is, and `/`.
 const TABLE: &str = "label: dos\nsize=8MiB, type=82\nsize=4MiB, type=b\ntype=83\n";
+/// A deployment ends within this time; each node waits for this machine's disk.
+pub(crate) const WORK: Duration = Duration::from_secs(300);
 pub(crate) const GOLDEN: u64 = 120 << 20;
 
 /// Computer 0 is the golden node.
@@ -238,7 +239,7 @@ fn clones(goldring: &Path) -> Result<()> {
     let mut lab = Lab::new(goldring, &[GOLDEN, 2 * GOLDEN], 3 << 20)?;
     let raw = format!("{}p2", lab.golden.device);
     let mut dry = lab.deploy(&["-n", "2", "-D", &raw, "--dry-run", "--no-stage2"])?;
-    dry.ends_with(0, LONG)?;
+    dry.ends_with(0, WORK)?;
     for part in [
         "to be, with a dos table:",
         &format!("sent as it is: {raw}"),
@@ -264,9 +265,9 @@ fn clones(goldring: &Path) -> Result<()> {
         let node = lab.node(number, "")?;
         lab.programs.push(node);
     }
-    golden.ends_with(0, LONG)?;
+    golden.ends_with(0, WORK)?;
     for program in &mut lab.programs {
-        program.ends_with(0, LONG)?;
+        program.ends_with(0, WORK)?;
         program.expect("goldring: done: ", Duration::ZERO)?;
     }
     let said = golden.said();
@@ -303,10 +304,10 @@ fn from_stage_2(goldring: &Path) -> Result<()> {
         goldring.display()
     );
     // It gives up when nobody answers for 10 s.
-    golden.expect("session lab: stage 2", LONG)?;
+    golden.expect("session lab: stage 2", WORK)?;
     let mut node = lab.node(1, &before)?;
-    golden.ends_with(0, LONG)?;
-    node.ends_with(0, LONG)?;
+    golden.ends_with(0, WORK)?;
+    node.ends_with(0, WORK)?;
     let swap = size(&format!("{}p1", lab.nodes[0].device))?;
     ensure!(swap == 16 << 20, "{swap}");
     lab.is_whole(1)
@@ -327,7 +328,7 @@ fn faults(goldring: &Path) -> Result<()> {
         let node = lab.node(number, "")?;
         lab.programs.push(node);
     }
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + WORK;
     let flows = |program: &Program| {
         let said = program.said();
         said.split_once("session lab2")
@@ -340,7 +341,7 @@ fn faults(goldring: &Path) -> Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     lab.programs[1].signal(Signal::KILL)?;
-    golden.ends_with(1, LONG)?;
+    golden.ends_with(1, WORK)?;
     let said = golden.said();
     for part in [
         "1 of 3 nodes are complete and bootable",
@@ -350,8 +351,8 @@ fn faults(goldring: &Path) -> Result<()> {
     ] {
         ensure!(said.contains(part), "{part}: {said}");
     }
-    lab.programs[0].ends_with(0, LONG)?;
-    lab.programs[2].expect("goldring: this try failed: ", LONG)?;
+    lab.programs[0].ends_with(0, WORK)?;
+    lab.programs[2].expect("goldring: this try failed: ", WORK)?;
     lab.is_whole(1)?;
     ensure!(lab.first(2)? == [0; 5], "half a clone looks bootable");
     Ok(())
@@ -385,7 +386,7 @@ fn unfit_nodes(goldring: &Path) -> Result<()> {
         let node = lab.node_with(number, before, disk)?;
         lab.programs.push(node);
     }
-    golden.ends_with(1, LONG)?;
+    golden.ends_with(1, WORK)?;
     let said = golden.said();
     for part in [
         "1 of 5 nodes are complete and bootable",
@@ -402,6 +403,6 @@ fn unfit_nodes(goldring: &Path) -> Result<()> {
     }
     let full = said.contains("No space left on device") || said.contains(": Wrote only ");
     ensure!(full, "{said}");
-    lab.programs[0].ends_with(0, LONG)?;
+    lab.programs[0].ends_with(0, WORK)?;
     lab.has_files(1)
 }

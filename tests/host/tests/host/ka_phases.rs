@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use goldring_host_tests::program::{Program, Signal};
-use goldring_host_tests::ring::LONG;
 
 use crate::Story;
-use crate::ka_deploy::{GOLDEN, Lab};
+use crate::ka_deploy::{GOLDEN, Lab, WORK};
 
 pub(crate) const STORIES: &[Story] = &[
     ("ka_d_nodes_die_while_disks_are_made", making),
@@ -99,17 +98,17 @@ fn nodes_die(goldring: &Path, deaths: &[Death], with_partition: bool) -> Result<
         let node = lab.node(number + 1, &before)?;
         lab.programs.push(node);
     }
-    golden.ends_with(1, LONG)?;
+    golden.ends_with(1, WORK)?;
     let said = golden.said();
     let sum = format!("1 of {count} nodes are complete and bootable");
     ensure!(said.contains(&sum), "{said}");
-    lab.programs[0].ends_with(0, LONG)?;
+    lab.programs[0].ends_with(0, WORK)?;
     match with_partition {
         true => lab.is_whole(1)?,
         false => lab.has_files(1)?,
     }
     for (number, Death(place, session, left)) in (2..).zip(deaths) {
-        lab.programs[number - 1].expect(&format!("killed at {place:?}"), LONG)?;
+        lab.programs[number - 1].expect(&format!("killed at {place:?}"), WORK)?;
         let session = match session {
             Session::Disks => "partitions and file systems",
             Session::Files => "files",
@@ -164,7 +163,7 @@ fn golden_dies(goldring: &Path, place: &str, options: &[&str]) -> Result<(Lab, [
         let node = lab.node(number, "")?;
         lab.programs.push(node);
     }
-    let ended = golden.wait(LONG)?;
+    let ended = golden.wait(WORK)?;
     ensure!(ended.is_none(), "{ended:?}: {}", golden.said());
     Ok((lab, old))
 }
@@ -174,7 +173,7 @@ fn both_wait(lab: &mut Lab, session: &str, code: [u8; CODE]) -> Result<()> {
     for number in [1, 2] {
         let program = &mut lab.programs[number - 1];
         let looks = format!("looking for the ka server of session {session}");
-        program.expect(&looks, LONG)?;
+        program.expect(&looks, WORK)?;
         ensure!(program.is_running()?, "{}", program.said());
         let first: [u8; CODE] = lab.first(number)?;
         ensure!(
@@ -202,7 +201,7 @@ fn amid_files(goldring: &Path) -> Result<()> {
     let begin = Instant::now();
     for number in [1, 2] {
         let program = &lab.programs[number - 1];
-        program.expect("goldring: this try failed: ", LONG)?;
+        program.expect("goldring: this try failed: ", WORK)?;
         let said = program.said();
         let why = said.lines().rfind(|line| line.contains("this try failed"));
         eprintln!(
@@ -246,10 +245,10 @@ fn while_finishing(goldring: &Path) -> Result<()> {
         lab.programs.push(node);
     }
     for program in &lab.programs {
-        program.expect("step: initramfs", LONG)?;
+        program.expect("step: initramfs", WORK)?;
     }
     golden.signal(Signal::KILL)?;
-    golden.wait(LONG)?;
+    golden.wait(WORK)?;
     // They notice, and are not stopped by it.
     thread::sleep(Duration::from_secs(1));
     for number in [1, 2] {
@@ -258,7 +257,7 @@ fn while_finishing(goldring: &Path) -> Result<()> {
     }
     for number in [1, 2] {
         let program = &mut lab.programs[number - 1];
-        program.ends_with(0, LONG)?;
+        program.ends_with(0, WORK)?;
         program.expect("goldring: done: ", Duration::ZERO)?;
         program.expect("but then: the server is gone", Duration::ZERO)?;
         lab.has_files(number)?;
@@ -300,7 +299,7 @@ fn hanging(goldring: &Path) -> Result<()> {
         let node = lab.node(number, &before)?;
         lab.programs.push(node);
     }
-    golden.ends_with(1, LONG)?;
+    golden.ends_with(1, WORK)?;
     let said = golden.said();
     for (number, parts) in [
         (1, &["complete and bootable"][..]),
@@ -336,6 +335,6 @@ fn hanging(goldring: &Path) -> Result<()> {
             bail!("n{number}: something starts from its disk");
         }
     }
-    lab.programs[0].ends_with(0, LONG)?;
+    lab.programs[0].ends_with(0, WORK)?;
     lab.has_files(1)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use goldring_host_tests::net::Net;
 
-use super::data::{self, Data, Memory};
+use super::data::{self, Amount, Data, Memory};
 use super::figures::{self, Figures};
 use super::options::Rate;
 use super::process::{self, Process};
@@ -27,6 +27,8 @@ const READY: Duration = Duration::from_secs(10);
 /// so many bytes per second without one.
 const PATIENCE: f64 = 60.0;
 const SLOWEST: f64 = 5e6;
+/// So many empty files are made in a second, at least.
+const SLOWEST_FILES: f64 = 200.0;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +47,13 @@ impl Case {
         self.kill.then_some(self.nodes.div_ceil(2))
     }
 
-    fn limit(&self, size: u64) -> Duration {
+    fn limit(&self, amount: &Amount) -> Duration {
         let rate = self
             .rate
             .0
             .map_or(SLOWEST, |rate| figures::payload_limit(rate) / 5.0);
-        Duration::from_secs_f64(PATIENCE + size as f64 / rate)
+        let files = amount.files as f64 / SLOWEST_FILES * self.nodes as f64;
+        Duration::from_secs_f64(PATIENCE + amount.bytes as f64 / rate + files)
     }
 }
 
@@ -82,8 +85,8 @@ pub(in crate::bench) struct Place<'a> {
     pub(in crate::bench) memory: &'a Memory,
     /// Where the programs' words are kept.
     pub(in crate::bench) logs: PathBuf,
-    /// How much is sent, in bytes.
-    pub(in crate::bench) size: u64,
+    /// How much is sent.
+    pub(in crate::bench) amount: Amount,
 }
 
 impl Place<'_> {
@@ -267,7 +270,7 @@ impl Transfer<'_> {
 
     /// Waits for everybody's end, and kills the victim when half of the data is there.
     fn wait(&mut self, begin: Instant) -> Result<Result<(), Failure>> {
-        let limit = self.case.limit(self.place.size);
+        let limit = self.case.limit(&self.place.amount);
         let mut look_at_memory = begin;
         loop {
             host::check_interrupt()?;
@@ -302,7 +305,7 @@ impl Transfer<'_> {
             return;
         };
         let written = fs::metadata(home(&self.folder, victim).join(OUTPUT));
-        if written.is_ok_and(|file| file.len() >= self.place.size / 2) {
+        if written.is_ok_and(|file| file.len() >= self.place.amount.bytes / 2) {
             self.programs[victim].kill();
             self.victim = Some(victim);
         }
@@ -404,7 +407,16 @@ mod tests {
             case.nodes = nodes;
             assert_eq!(case.victim(), Some(victim));
         }
-        assert!(case.limit(1 << 30) > Duration::from_secs(150));
+        let amount = Amount {
+            bytes: 1 << 30,
+            files: 0,
+        };
+        assert!(case.limit(&amount) > Duration::from_secs(150));
+        let many = Amount {
+            files: 1_000_000,
+            ..amount
+        };
+        assert!(case.limit(&many) > case.limit(&amount) * 5);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::host::{Need, need};
 
 /// The file that the golden node sends.
 pub(in crate::bench) const INPUT: &str = "in";
+/// The folder that it sends, which is elsewhere.
+const INPUT_TREE: &str = "in/";
 /// The file that a node writes.
 pub(in crate::bench) const OUTPUT: &str = "out";
 /// The golden node's configuration.
@@ -197,31 +199,14 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// As `ka-d` does it, with the commands of its parts.
+/// As `ka-d` does it.
 fn ka(goldring: &str, host: usize, nodes: usize) -> Vec<String> {
-    let session = ["-s", "bench", "-e"];
-    let (role, command, more) = match host {
-        0 => {
-            let more = ["-n".to_owned(), nodes.to_string()];
-            (
-                "ka-d-server",
-                format!("{goldring} files send --tree {INPUT}/"),
-                more.to_vec(),
-            )
-        }
-        _ => (
-            "ka-d-client",
-            format!("{goldring} files receive {OUTPUT}"),
-            words(&["-w"]),
-        ),
+    let nodes = nodes.to_string();
+    let (role, options) = match host {
+        0 => ("ka-d-server", ["-n", &nodes, "--tree", INPUT_TREE].to_vec()),
+        _ => ("ka-d-client", ["-w", "--tree", OUTPUT].to_vec()),
     };
-    [
-        words(&[goldring, role]),
-        words(&session),
-        vec![command],
-        more,
-    ]
-    .concat()
+    words(&[&[goldring, role, "-s", "bench"], &options[..]].concat())
 }
 
 fn tar(host: usize, next: Option<String>) -> String {
@@ -230,7 +215,7 @@ fn tar(host: usize, next: Option<String>) -> String {
     match host {
         0 => format!(
             "set -o pipefail; tar --create --format=pax --sparse --one-file-system {TAR} \
-             --directory {INPUT}/ . | {mbuffer}{onward}"
+             --directory {INPUT_TREE} . | {mbuffer}{onward}"
         ),
         _ => format!(
             "set -o pipefail; {mbuffer} -I {PORT} -o -{onward} | tar --extract {TAR} \
@@ -331,12 +316,12 @@ mod tests {
             (
                 Tool::KaFiles,
                 0,
-                "goldring ka-d-server -s bench -e goldring files send --tree in/ -n 2",
+                "goldring ka-d-server -s bench -n 2 --tree in/",
             ),
             (
                 Tool::KaFiles,
                 2,
-                "goldring ka-d-client -s bench -e goldring files receive out -w",
+                "goldring ka-d-client -s bench -w --tree out",
             ),
             (
                 Tool::Udpcast,

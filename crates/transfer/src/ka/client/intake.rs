@@ -7,12 +7,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use goldring_wire::ka::own::Stream;
+use rustix::net::RecvFlags;
 use twox_hash::XxHash3_64;
 
+use crate::dolly::net::readable;
+use crate::ka::net;
 use crate::ka::ring::Ring;
 
 /// How often a thread that waits for room looks whether it should stop.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How long a read waits for more than a little; each node of a chain adds as much at most to
+/// the time that a byte takes to its end.
+const LOOK: Duration = Duration::from_millis(50);
 /// So many bytes between two words about how much has come.
 const WORD: u64 = 256 << 10;
 
@@ -60,11 +66,12 @@ impl Intake {
     pub(super) fn take(
         &self,
         parent: u64,
-        mut stream: &TcpStream,
+        stream: &TcpStream,
         ring: &Ring,
         came: &dyn Fn(u64),
     ) -> Option<Stream> {
         let mut said = 0;
+        let mut source = Parent { stream, low: 1 };
         while self.is_current(parent) {
             let room = ring.room(GLANCE);
             if ring.is_stopped() {
@@ -74,9 +81,12 @@ impl Intake {
                 continue;
             }
             let mut buffer = ring.buffer();
-            let n = match stream.read(&mut buffer[..room]) {
+            let n = match source.read(&mut buffer[..room]) {
                 Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if net::is_only_late(&error) => {
+                    ring.push(buffer, 0);
+                    continue;
+                }
                 // What broke ends as what was closed: the server knows which it is.
                 Err(_) => 0,
             };
@@ -106,5 +116,29 @@ impl Intake {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection to it. A read waits until as much has come as it may take, at most
+/// [`LOOK`]: on a slow link each packet would wake up this thread, the command's and each
+/// child's, and each of that costs as much as thousands of bytes.
+struct Parent<'a> {
+    stream: &'a TcpStream,
+    /// For how much a read waits.
+    low: usize,
+}
+
+impl Read for Parent<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let low = bytes.len().max(1);
+        if low != self.low {
+            goldring_sys::low_water::set(self.stream, low)?;
+            self.low = low;
+        }
+        // A read that waits by itself would take what is here and then wait for all of `low`
+        // again.
+        readable(&[self.stream], LOOK);
+        let (n, _) = rustix::net::recv(self.stream, bytes, RecvFlags::DONTWAIT)?;
+        Ok(n)
     }
 }
