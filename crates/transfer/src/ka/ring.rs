@@ -189,9 +189,10 @@ impl State {
         }
         let slowest = self.slowest();
         let behind = self.head - slowest;
-        let room = LEAD
-            .saturating_sub(behind)
-            .min(self.limit.saturating_sub(self.head));
+        // Not for each little that a slow reader takes: that wakes up a thread.
+        let lead = LEAD.saturating_sub(behind);
+        let lead = if lead < CHUNK as u64 { 0 } else { lead };
+        let room = lead.min(self.limit.saturating_sub(self.head));
         // Only tiny pieces cost so much more than they hold.
         if self.cost >= CAPACITY && self.is_needed(slowest) {
             return 0;
@@ -362,7 +363,9 @@ mod tests {
         let Step::Bytes(chunk, 0) = reader.next() else {
             panic!("bytes expected");
         };
-        reader.advance(chunk.len());
+        reader.advance(chunk.len() - 1);
+        assert_eq!(ring.room(SOON), 0, "a little");
+        reader.advance(1);
         assert_eq!(ring.room(SOON), CHUNK);
         ring.set_limit(written + 10);
         assert_eq!(ring.room(SOON), 10);
