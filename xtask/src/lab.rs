@@ -16,6 +16,7 @@ mod case;
 mod compare;
 pub(crate) mod golden;
 mod guest;
+mod installed;
 mod machine;
 pub(crate) mod models;
 mod network;
@@ -255,8 +256,19 @@ pub(crate) fn images(folder: Option<&Path>) -> Result<PathBuf> {
     Ok(workspace::target().join("images"))
 }
 
-/// Only the golden disk, for stories that are not about cloning it.
-pub(crate) fn golden_disk() -> Result<()> {
+/// What `cargo xtask golden` makes.
+#[derive(clap::Args, Debug)]
+pub(crate) struct GoldenOptions {
+    /// A golden machine with such disks instead; its disks are printed
+    #[arg(long, value_parser = installed::names())]
+    layout: Option<String>,
+}
+
+/// Only the golden disk, or that of a golden machine, for stories that are not about `lab`.
+pub(crate) fn golden_disk(options: &GoldenOptions) -> Result<()> {
+    if let Some(name) = &options.layout {
+        return installed::golden_machine(name);
+    }
     let work = workspace::target().join("lab");
     let _lock = lock(&work)?;
     println!("{}", golden::make(&work)?.disk.display());

@@ -30,7 +30,7 @@ enum Verb {
     Lab(lab::Options),
     /// Make the lab's golden disk and print where it is.
     #[command(hide = true)]
-    Golden,
+    Golden(lab::GoldenOptions),
     /// Measure, beside what people use otherwise.
     Bench(bench::Options),
     /// Run all tests.
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Image(options) => image::run(&options),
         Verb::Lab(options) => lab::run(&options),
-        Verb::Golden => lab::golden_disk(),
+        Verb::Golden(options) => lab::golden_disk(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Test(options) => test::run(&options),
         Verb::Kernel(options) => kernel::run(&options),

@@ -27,7 +27,7 @@ const SWAP_UUID: &str = "5a1bd16f-0000-4000-8000-676f6c647232";
 const SUITE: &str = "bookworm";
 /// busybox and zstd: what initramfs-tools recommends, so what an installed Debian has.
 /// grub2-common has grub-install, which install_bootloader runs in an installed system.
-const PACKAGES: &str = "linux-image-amd64,systemd-sysv,udev,kmod,login,e2fsprogs,iproute2,dbus,grub-pc-bin,grub-common,grub2-common,busybox,zstd";
+pub(super) const PACKAGES: &str = "linux-image-amd64,systemd-sysv,udev,kmod,login,e2fsprogs,iproute2,dbus,grub-pc-bin,grub-common,grub2-common,busybox,zstd";
 
 /// What is made.
 #[derive(Debug)]
@@ -64,17 +64,20 @@ pub(crate) fn make(work: &Path) -> Result<Golden> {
     Ok(golden)
 }
 
-/// The golden system as a tree of files.
-fn system(work: &Path) -> Result<PathBuf> {
-    let root = work.join("golden.root");
+/// A Debian with these packages as a tree of files at `root`, in place of what is there.
+/// Files that `without` matches are not unpacked.
+pub(super) fn tree(root: &Path, packages: &str, without: &[&str]) -> Result<PathBuf> {
     if root.exists() {
-        std::fs::remove_dir_all(&root).with_context(|| format!("removing {}", root.display()))?;
+        std::fs::remove_dir_all(root).with_context(|| format!("removing {}", root.display()))?;
     }
-    let log = work.join("mmdebstrap.log");
+    let log = root.with_extension("mmdebstrap.log");
     let output = File::create(&log).with_context(|| format!("making {}", log.display()))?;
+    let exclude = |files: &&str| format!("--dpkgopt=path-exclude={files}");
     let status = Command::new("mmdebstrap")
-        .args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
-        .arg(&root)
+        .args(["--variant=minbase", &format!("--include={packages}")])
+        .args(without.iter().map(exclude))
+        .arg(SUITE)
+        .arg(root)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
@@ -83,12 +86,31 @@ fn system(work: &Path) -> Result<PathBuf> {
     if !status.success() {
         bail!("mmdebstrap: {status}; what it said is in {}", log.display());
     }
+    Ok(root.to_owned())
+}
+
+/// Calls the system at `root` golden. That is its password, too: a lab has nothing to protect.
+pub(super) fn name_and_password(root: &Path) -> Result<()> {
+    for (name, text) in [
+        ("etc/hostname", "golden\n"),
+        ("etc/hosts", "127.0.0.1 localhost golden\n"),
+    ] {
+        let path = root.join(name);
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    let script = "echo root:golden | chpasswd";
+    host::run(Command::new("chroot").arg(root).args(["sh", "-c", script]))?;
+    Ok(())
+}
+
+/// The golden system as a tree of files.
+fn system(work: &Path) -> Result<PathBuf> {
+    let root = tree(&work.join("golden.root"), PACKAGES, &[])?;
+    name_and_password(&root)?;
     let write = |name: &str, text: &str| {
         let path = root.join(name);
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     };
-    write("etc/hostname", "golden\n")?;
-    write("etc/hosts", "127.0.0.1 localhost golden\n")?;
     write(
         "etc/fstab",
         &format!(
@@ -97,11 +119,10 @@ fn system(work: &Path) -> Result<PathBuf> {
     )?;
     std::fs::create_dir_all(root.join("boot/grub"))?;
     write("boot/grub/grub.cfg", &grub_config())?;
-    // The password is the name of the system: a lab has nothing to protect.
     host::run(Command::new("chroot").arg(&root).args([
         "sh",
         "-c",
-        "echo root:golden | chpasswd && grub-mkimage -O i386-pc -o /boot/grub/core.img \
+        "grub-mkimage -O i386-pc -o /boot/grub/core.img \
          -p '(hd0,msdos1)/boot/grub' biosdisk part_msdos ext2 linux normal serial configfile",
     ]))?;
     Ok(root)
