@@ -18,6 +18,8 @@ pub(crate) struct Screen {
     terminal: bool,
     started: Option<Instant>,
     next: Instant,
+    /// What the last progress line told.
+    told: u64,
     open_line: bool,
 }
 
@@ -28,6 +30,7 @@ impl Screen {
             terminal: io::stderr().is_terminal(),
             started: None,
             next: Instant::now(),
+            told: u64::MAX,
             open_line: false,
         }
     }
@@ -50,14 +53,20 @@ impl Screen {
 
     fn start(&mut self) {
         self.started = Some(Instant::now());
+        self.told = u64::MAX;
         self.next = Instant::now() + BEATS.0;
     }
 
     fn progress(&mut self, bytes: u64) {
         let now = Instant::now();
-        let Some(started) = self.started.filter(|_| now >= self.next) else {
+        // While nothing comes, a line that grows old would fill a serial console.
+        let Some(started) = self
+            .started
+            .filter(|_| now >= self.next && bytes != self.told)
+        else {
             return;
         };
+        self.told = bytes;
         let line = progress_line(bytes, None, now.duration_since(started));
         if !self.terminal {
             self.next = now + BEATS.1;
