@@ -1,7 +1,7 @@
 //! The images themselves.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use goldring_vm_tests::{workspace, xtask};
@@ -50,6 +50,15 @@ pub(crate) fn golden() -> Result<PathBuf> {
     })
     .clone()
     .map_err(|error| anyhow!("making the golden disk: {error}"))
+}
+
+/// The disks of a golden machine with such a layout, made on first use.
+pub(crate) fn golden_machine(layout: &str) -> Result<Vec<PathBuf>> {
+    // One after the other: they are made by virtual machines.
+    static MADE: Mutex<()> = Mutex::new(());
+    let _one = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let said = xtask(&["golden", "--layout", layout]).context("making a golden machine")?;
+    Ok(said.lines().map(PathBuf::from).collect())
 }
 
 pub(crate) fn trials() -> Vec<Trial> {

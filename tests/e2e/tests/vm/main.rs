@@ -4,6 +4,7 @@ mod cards;
 mod clone;
 mod images;
 mod ka;
+mod ka_clone;
 mod losses;
 mod mounted;
 mod network;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     trials.extend(network::trials());
     trials.extend(ramdisk::trials());
     trials.extend(ka::trials());
+    trials.extend(ka_clone::trials());
     trials.extend(mounted::trials());
     trials.extend(web::trials());
     trials.extend(cards::trials());
