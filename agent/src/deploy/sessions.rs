@@ -168,6 +168,8 @@ impl Run<'_> {
         };
         let options = Options {
             session: Some(session),
+            // Who got its stage 2 by ka-d-session, from the net or from a disk waits there.
+            next: (self.number == 0).then(|| install_session(self.args.name.as_deref(), 1)),
             wanted: usize::try_from(self.args.nodes)?,
             patience: match (is_first, self.number) {
                 (true, _) => Duration::from_secs(self.args.timeout),

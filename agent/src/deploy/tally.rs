@@ -78,13 +78,14 @@ impl Tally {
             }
         };
         for report in &summary.nodes {
-            let who = report.who.clone();
-            self.nodes.entry(report.address).or_insert(Node {
-                who,
+            let node = self.nodes.entry(report.address).or_insert(Node {
+                who: String::new(),
                 old: false,
                 lost: None,
                 after: None,
             });
+            // Of one that had its stage 2 already the name comes later.
+            node.who.clone_from(&report.who);
         }
         for (address, _) in self.going_on(phase.who) {
             let report = summary.nodes.iter().find(|node| node.address == address);

@@ -20,6 +20,8 @@ pub(crate) struct Screen {
     terminal: bool,
     started: Option<Instant>,
     next: Instant,
+    /// What the last progress line told.
+    told: u64,
     open_line: bool,
 }
 
@@ -36,6 +38,7 @@ impl Screen {
             terminal: io::stderr().is_terminal(),
             started: None,
             next: Instant::now(),
+            told: u64::MAX,
             open_line: false,
         }
     }
@@ -59,6 +62,7 @@ impl Screen {
     /// Something long begins, whose progress is to be seen.
     pub(crate) fn start(&mut self) {
         self.started = Some(Instant::now());
+        self.told = u64::MAX;
         self.next = Instant::now() + BEATS.0;
     }
 
@@ -66,9 +70,14 @@ impl Screen {
     /// it.
     pub(crate) fn progress(&mut self, bytes: u64, total: Option<u64>, more: &str) {
         let now = Instant::now();
-        let Some(started) = self.started.filter(|_| now >= self.next) else {
+        // While nothing comes, a line that grows old would fill a serial console.
+        let Some(started) = self
+            .started
+            .filter(|_| now >= self.next && bytes != self.told)
+        else {
             return;
         };
+        self.told = bytes;
         let line = progress_line(bytes, total, now.duration_since(started));
         let line = format!("{line}{more}");
         if !self.terminal {

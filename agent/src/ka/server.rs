@@ -39,6 +39,7 @@ fn options(args: &ServerArgs) -> anyhow::Result<Options> {
     };
     Ok(Options {
         session: args.session.clone(),
+        next: None,
         wanted: usize::try_from(args.nodes)?,
         expected: expected(&args.only)?,
         patience: Duration::from_secs(args.timeout),

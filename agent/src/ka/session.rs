@@ -36,6 +36,7 @@ pub(super) fn run(args: &SessionArgs) -> anyhow::Result<()> {
     let session = stage2_session(args.name.as_deref());
     let options = Options {
         session: Some(session),
+        next: None,
         wanted: usize::try_from(args.nodes)?,
         expected: None,
         patience: Duration::from_secs(args.timeout),

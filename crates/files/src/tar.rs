@@ -3,6 +3,7 @@
 //! Sentences and exit codes: GNU tar, `src/create.c`, `src/extract.c`, `doc/tar.texi`
 //! ("exit status": 1 for files that changed, 2 for errors).
 
+use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -104,7 +105,7 @@ impl Abilities {
     pub fn lacks(&self) -> Option<String> {
         let all = [
             (self.xattrs, "extended attributes and capabilities"),
-            (self.acls, "access control lists"),
+            (self.acls || self.xattrs, "access control lists"),
             (self.selinux, "labels of SELinux"),
         ];
         let lacks: Vec<&str> = all
@@ -123,7 +124,9 @@ impl Abilities {
                 self.xattrs,
                 &["--xattrs", "--xattrs-include=*", XFS_ACLS][..],
             ),
-            (self.acls, &["--acls"]),
+            // As attributes they travel with numbers. `--acls` writes names, also with
+            // `--numeric-owner`, and a rescue system has other numbers for these, or none.
+            (self.acls && !self.xattrs, &["--acls"]),
             (self.selinux, &["--selinux"]),
             // The clocks of two computers differ.
             (self.warning, &["--warning=no-timestamp"]),
@@ -181,7 +184,11 @@ pub fn create(abilities: Abilities, source: &Source, old: bool) -> Command {
         command.arg(option);
     }
     command.arg("--directory").arg(&source.top).arg("--");
-    command.args(source.places.iter().map(|place| member(place)));
+    // The deepest first. What is mounted in a folder stands in the stream with this folder, and
+    // there it must be full already: what comes into a folder with a default list inherits it.
+    let mut places: Vec<&PathBuf> = source.places.iter().collect();
+    places.sort_by_key(|place| Reverse(place.components().count()));
+    command.args(places.into_iter().map(|place| member(place)));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::room::Room;
 
 /// The size of the guest's empty disk, `/dev/vda`.
 const DISK: u64 = 128 << 20;
+/// How long a login may take on a busy machine, once it is asked for.
+const LOGIN: Duration = Duration::from_secs(60);
 
 /// What is plugged into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +35,23 @@ const UEFI: [&str; 2] = [
     "/usr/share/OVMF/OVMF_VARS_4M.fd",
 ];
 
-/// A guest before it is switched on: 1 GiB of memory, the card that it is given, and an
-/// empty disk `/dev/vda` unless it starts from its own.
+/// What a disk is connected to, and what Linux calls the first one there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// IDE, `/dev/sda`.
+    Ide,
+    /// NVMe, `/dev/nvme0n1`.
+    Nvme,
+    /// virtio, `/dev/vda`; behind the empty disk of a [`Machine::new`] it is `/dev/vdb`.
+    Virtio,
+}
+
+/// A guest before it is switched on: 1 GiB of memory, and the card that it is given.
 #[derive(Debug)]
 pub struct Machine<'a> {
-    /// The folder with the images, and the kernel command line.
-    images: Option<(&'a Path, String)>,
+    /// What it boots, with words on the kernel command line; none: its disks.
+    kernel: Option<(&'a Path, String)>,
+    empty_disk: bool,
     memory: u32,
     card: Card,
     room: Option<&'a Room>,
@@ -47,18 +60,22 @@ pub struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// Boots the images in `images` with `words` on the kernel command line.
+    /// Boots the images in `images` with `words` on the kernel command line. Its disk
+    /// `/dev/vda` is empty.
     pub fn new(images: &'a Path, words: &str) -> Self {
         Self {
-            images: Some((images, words.to_owned())),
-            ..Self::from_its_disks().card(Card::Connected)
+            kernel: Some((images, words.to_owned())),
+            empty_disk: true,
+            ..Self::of_disks().card(Card::Connected)
         }
     }
 
-    /// Starts from its own disks, which [`Machine::arguments`] gives it, without a card.
-    pub fn from_its_disks() -> Self {
+    /// Boots from its disks, as a computer with a BIOS does; see [`Machine::disk`]. It has no
+    /// card.
+    pub fn of_disks() -> Self {
         Self {
-            images: None,
+            kernel: None,
+            empty_disk: false,
             memory: 1024,
             card: Card::None,
             room: None,
@@ -103,6 +120,29 @@ impl<'a> Machine<'a> {
     pub fn unplugged(mut self, netdev: &str) -> Self {
         self.unplugged.push(netdev.to_owned());
         self
+    }
+
+    /// Without the empty disk.
+    pub fn without_disk(mut self) -> Self {
+        self.empty_disk = false;
+        self
+    }
+
+    /// Another disk, on this bus. What is in `file` stays there.
+    pub fn disk(mut self, file: &Path, bus: Bus) -> Self {
+        let drive = format!("file={},format=raw,cache=unsafe", file.display());
+        let number = self.arguments.len();
+        let arguments = match bus {
+            Bus::Ide => vec![format!("{drive},if=ide")],
+            Bus::Virtio => vec![format!("{drive},if=virtio")],
+            Bus::Nvme => vec![
+                format!("{drive},if=none,id=disk{number}"),
+                "-device".to_owned(),
+                format!("nvme,drive=disk{number},serial=disk{number}"),
+            ],
+        };
+        self.arguments.push("-drive".to_owned());
+        self.arguments(arguments)
     }
 
     /// Its memory, in MiB.
@@ -150,21 +190,15 @@ impl<'a> Machine<'a> {
         command
             .args(["-accel", "tcg,thread=multi", "-no-reboot"])
             .args(["-m", &self.memory.to_string()])
-            .args(["-display", "none", "-monitor"])
-            .arg(if self.unplugged.is_empty() {
-                "none"
-            } else {
-                "stdio"
-            })
+            .args(["-display", "none", "-monitor", "stdio"])
             .arg("-chardev")
             .arg(format!(
                 "socket,id=console,path={},server=on,wait=off,logfile={}",
                 folder.path().join("keyboard").display(),
                 console.display()
             ))
-            .args(["-serial", "chardev:console"])
-            .args(network);
-        if let Some((images, words)) = &self.images {
+            .args(["-serial", "chardev:console"]);
+        if let Some((images, words)) = &self.kernel {
             command
                 .arg("-kernel")
                 .arg(images.join("vmlinuz"))
@@ -172,26 +206,29 @@ impl<'a> Machine<'a> {
                 .arg(images.join("all.rdz"))
                 // On a busy machine the kernel's check of the timer fails, and then it routes
                 // interrupts in a way that leaves cards without any.
-                .args(["-append", &format!("console=ttyS0 no_timer_check {words}")])
-                .arg("-drive")
-                .arg(empty_disk(folder.path(), DISK)?);
+                .args(["-append", &format!("console=ttyS0 no_timer_check {words}")]);
+        }
+        if self.empty_disk {
+            command.arg("-drive").arg(empty_disk(folder.path(), DISK)?);
         }
         command
+            .args(network)
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(folder.path().join("qemu"))?);
-        let mut child = command.spawn().context("starting qemu-system-x86_64")?;
-        for netdev in &self.unplugged {
-            // Before the kernel's first instruction has run, as far as it can tell.
-            let monitor = child.stdin.as_mut().context("no monitor")?;
-            writeln!(monitor, "set_link {netdev} off")?;
-        }
-        Ok(Guest {
+        let child = command.spawn().context("starting qemu-system-x86_64")?;
+        let mut guest = Guest {
             child,
             console,
             folder,
-        })
+            lines: 0,
+        };
+        for netdev in &self.unplugged {
+            // Before the kernel's first instruction has run, as far as it can tell.
+            guest.unplug(netdev)?;
+        }
+        Ok(guest)
     }
 }
 
@@ -200,12 +237,8 @@ impl<'a> Machine<'a> {
 /// # Errors
 /// QEMU does not start.
 pub fn boot_from(disk: &Path) -> Result<Guest> {
-    Machine::from_its_disks()
-        .arguments([
-            "-drive".to_owned(),
-            format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()),
-        ])
-        .start()
+    let machine = Machine::of_disks();
+    machine.disk(disk, Bus::Virtio).start()
 }
 
 /// An empty disk for QEMU's `-drive`.
@@ -224,6 +257,8 @@ pub struct Guest {
     child: Child,
     console: PathBuf,
     folder: tempfile::TempDir,
+    /// How many lines [`Guest::run`] has typed.
+    lines: u32,
 }
 
 impl Guest {
@@ -233,6 +268,15 @@ impl Guest {
     /// QEMU does not start.
     pub fn boot(images: &Path, words: &str, card: Card) -> Result<Self> {
         Machine::new(images, words).card(card).start()
+    }
+
+    /// Pulls the cable out of a card that runs; `netdev` as in [`Machine::unplugged`].
+    ///
+    /// # Errors
+    /// The guest has ended.
+    pub fn unplug(&mut self, netdev: &str) -> Result<()> {
+        let monitor = self.child.stdin.as_mut().context("no monitor")?;
+        writeln!(monitor, "set_link {netdev} off").context("reaching the monitor")
     }
 
     /// Types a line on the console, as a person at the serial line would.
@@ -246,6 +290,44 @@ impl Guest {
         // QEMU takes what was sent before it sees that the line was hung up.
         std::thread::sleep(Duration::from_millis(300));
         Ok(())
+    }
+
+    /// Logs in where the console asks for it.
+    ///
+    /// # Errors
+    /// The guest ended, or `limit` passed before it asked.
+    pub fn log_in(&mut self, name: &str, password: &str, limit: Duration) -> Result<()> {
+        self.expect("login: ", limit)?;
+        self.type_line(name)?;
+        self.expect("Password: ", LOGIN)?;
+        self.type_line(password)?;
+        self.expect("# ", LOGIN)
+    }
+
+    /// Has the shell on the console run `line`, and gives what it printed.
+    ///
+    /// # Errors
+    /// It fails, or does not end within `limit`; with the end of the console.
+    pub fn run(&mut self, line: &str, limit: Duration) -> Result<String> {
+        self.lines += 1;
+        let number = self.lines;
+        let before = self.console().len();
+        // What is typed is shown, too; the shell alone takes the quotes away.
+        self.type_line(&format!("{line}; echo status-$?-en''ded-{number}"))?;
+        let end = format!("-ended-{number}\n");
+        self.expect(&end, limit)?;
+        let console = self.console();
+        let here = console.get(before..).unwrap_or(&console);
+        let (said, status) = here
+            .split_once(&end)
+            .and_then(|(all, _)| all.rsplit_once("status-"))
+            .context("the console forgets")?;
+        ensure!(
+            status == "0",
+            "{line}: status {status}; the console ends with:\n{}",
+            self.tail()
+        );
+        Ok(said.to_owned())
     }
 
     /// What the console has shown so far.

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod ganesha;
 pub mod guest;
 pub mod room;
+pub mod trees;
 pub mod web;
 
 use std::path::{Path, PathBuf};

@@ -100,6 +100,16 @@ impl Mounted {
         run("mount", &[device, &place])?;
         Ok(Self { place })
     }
+
+    /// Mounts what is on a device.
+    ///
+    /// # Errors
+    /// There is nothing that the kernel knows.
+    pub fn with(device: &str, options: &str, place: &Path) -> Result<Self> {
+        let place = place.to_string_lossy().into_owned();
+        run("mount", &["-o", options, device, &place])?;
+        Ok(Self { place })
+    }
 }
 
 impl Drop for Mounted {

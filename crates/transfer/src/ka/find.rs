@@ -132,15 +132,26 @@ impl Finder {
     }
 }
 
-/// Answers requests for a session until it is over, and tells who asked. With an `address`
-/// only those who are reached from there are answered.
+/// Which session somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The one that is here.
+    This,
+    /// The one that follows it.
+    Next,
+}
+
+/// Answers requests for the session `name` until it is over, and tells who asked; who asks for
+/// the session `next` is only told. With an `address` only those who are reached from there
+/// are answered.
 pub(super) fn answer(
-    name: &str,
+    (name, next): (&str, Option<&str>),
     address: Ipv4Addr,
     over: &Over,
-    mut asked: impl FnMut(Ipv4Addr) -> bool + Send + 'static,
+    mut asked: impl FnMut(Wanted, Ipv4Addr) -> bool + Send + 'static,
 ) -> Result<JoinHandle<()>, FindError> {
-    let wanted = request(name)?;
+    let this = request(name)?;
+    let next = next.map(request).transpose()?;
     let ear = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, REQUEST_PORT))?;
     ear.set_read_timeout(Some(GLANCE))?;
     let over = over.clone();
@@ -155,11 +166,16 @@ pub(super) fn answer(
                 (count, since) = (0, Instant::now());
             }
             count += 1;
-            if count > ANSWERS || !is_request(&wanted, &bytes[..n]) || !asked(*from.ip()) {
-                continue;
+            let asks = |session: &[u8]| is_request(session, &bytes[..n]);
+            let wanted = match asks(&this) {
+                true => Wanted::This,
+                false if next.as_deref().is_some_and(asks) => Wanted::Next,
+                false => continue,
+            };
+            if count <= ANSWERS && asked(wanted, *from.ip()) && wanted == Wanted::This {
+                // It asks again in a second.
+                let _ = reply_to(*from.ip(), address);
             }
-            // It asks again in a second.
-            let _ = reply_to(*from.ip(), address);
         }
     };
     Ok(thread::Builder::new().name("answer".into()).spawn(work)?)

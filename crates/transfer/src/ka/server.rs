@@ -16,7 +16,7 @@ use goldring_wire::ka::server::{
 use twox_hash::XxHash3_64;
 
 use super::feed::{FeedEvent, Feeds, spawn};
-use super::find::{self, FindError};
+use super::find::{self, FindError, Wanted};
 use super::net::{self, Over};
 use super::report::Stop;
 use super::ring::{CAPACITY, Ring};
@@ -32,6 +32,8 @@ const WORD: u64 = 1 << 20;
 pub struct Options {
     /// `-s`: the name by which clients find it; without one they have to know its address.
     pub session: Option<String>,
+    /// The session that follows: who asks for that one needs nothing of this one.
+    pub next: Option<String>,
     /// `-n`.
     pub wanted: usize,
     /// Who may take part, if that is limited: a name and an address for each.
@@ -82,7 +84,7 @@ pub struct Summary {
 }
 
 enum Message {
-    Asked(Ipv4Addr),
+    Asked(Wanted, Ipv4Addr),
     Accepted(TcpStream, Ipv4Addr),
     Received(ConnId, Vec<u8>),
     Closed(ConnId),
@@ -142,8 +144,9 @@ fn listen(
     let quiet = Over::default();
     if let Some(session) = &options.session {
         let (to, quiet) = (tell.clone(), quiet.clone());
-        let asked = move |who| !quiet.is_said() && to.send(Message::Asked(who)).is_ok();
-        threads.push(find::answer(session, options.bind, over, asked)?);
+        let asked = move |what, who| !quiet.is_said() && to.send(Message::Asked(what, who)).is_ok();
+        let names = (session.as_str(), options.next.as_deref());
+        threads.push(find::answer(names, options.bind, over, asked)?);
     }
     Ok((threads, quiet))
 }
@@ -224,15 +227,20 @@ impl<'a> Session<'a> {
                 self.reporter.event(Event::Progress(self.ring.kept().1));
             }
             if let Some(outcome) = self.server.outcome() {
-                return match outcome {
-                    Outcome::Failed(failure) => Err(ServerError::Failed(failure.clone())),
-                    Outcome::Sent(stream) => Ok(Summary {
-                        stream: *stream,
-                        elapsed: self.started.map_or(Duration::ZERO, |at| at.elapsed()),
-                        nodes: self.server.reports(),
-                        absent: self.server.absent(),
-                    }),
+                let stream = match outcome {
+                    Outcome::Failed(failure) => return Err(ServerError::Failed(failure.clone())),
+                    Outcome::Sent(stream) => *stream,
+                    Outcome::Needless => Stream {
+                        bytes: 0,
+                        digest: 0,
+                    },
                 };
+                return Ok(Summary {
+                    stream,
+                    elapsed: self.started.map_or(Duration::ZERO, |at| at.elapsed()),
+                    nodes: self.server.reports(),
+                    absent: self.server.absent(),
+                });
             }
         }
     }
@@ -243,7 +251,8 @@ impl<'a> Session<'a> {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Asked(who) => self.input(Input::Asked(who)),
+            Message::Asked(Wanted::This, who) => self.input(Input::Asked(who)),
+            Message::Asked(Wanted::Next, who) => self.input(Input::AskedNext(who)),
             Message::Accepted(stream, from) => self.accepted(stream, from),
             Message::Received(conn, bytes) => {
                 let (oldest, newest) = self.ring.kept();

@@ -18,7 +18,7 @@ mod gather;
 mod node;
 mod told;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,8 @@ pub struct Setup {
 pub enum Input<'a> {
     /// Somebody asked for this session by UDP.
     Asked(Ipv4Addr),
+    /// Somebody asked for the session that follows this one: it has what comes here.
+    AskedNext(Ipv4Addr),
     /// A control connection: who, and under which address of this computer.
     Accepted {
         /// Its number.
@@ -152,6 +154,8 @@ pub enum Action {
 pub enum Outcome {
     /// The stream was sent; how each node fared is in [`Server::reports`].
     Sent(Stream),
+    /// All who are waited for have it already, see [`Input::AskedNext`].
+    Needless,
     /// Nobody got it.
     Failed(Failure),
 }
@@ -174,6 +178,8 @@ pub struct Server {
     nodes: Vec<Node>,
     /// Who was heard of and is not there.
     heard_of: BTreeMap<Ipv4Addr, &'static str>,
+    /// Who is past this session and counts as one that has got everything.
+    past: BTreeSet<Ipv4Addr>,
     /// What is kept of the stream.
     head: (u64, u64),
     total: Option<Stream>,
@@ -199,6 +205,7 @@ impl Server {
             conns: BTreeMap::new(),
             nodes: Vec::new(),
             heard_of: BTreeMap::new(),
+            past: BTreeSet::new(),
             head: (0, 0),
             total: None,
             limit: u64::MAX,
@@ -218,6 +225,7 @@ impl Server {
         }
         match input {
             Input::Asked(who) => self.asked(who),
+            Input::AskedNext(who) => self.asked_next(who),
             Input::Accepted { conn, from, local } => self.accepted(now, conn, (from, local)),
             Input::Received(conn, bytes) => self.received(now, conn, bytes),
             Input::Closed(conn) => self.closed(conn),
@@ -272,14 +280,22 @@ impl Server {
 
     /// How each node fared.
     pub fn reports(&self) -> Vec<Report> {
-        self.nodes.iter().map(Node::report).collect()
+        let past = |address: &Ipv4Addr| Report {
+            who: address.to_string(),
+            address: *address,
+            fate: Fate::Gone,
+            checked: true,
+            position: 0,
+        };
+        let took_part = self.nodes.iter().map(Node::report);
+        took_part.chain(self.past.iter().map(past)).collect()
     }
 
     /// Those that were expected, or heard of, and never took part.
     pub fn absent(&self) -> Vec<String> {
         let absent = |(name, address): &(String, Ipv4Addr)| {
             let here = self.nodes.iter().any(|node| node.address == *address);
-            (!here).then(|| named(name, *address))
+            (!here && !self.past.contains(address)).then(|| named(name, *address))
         };
         match &self.setup.expected {
             Some(expected) => expected.iter().filter_map(absent).collect(),

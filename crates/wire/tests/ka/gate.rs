@@ -510,3 +510,44 @@ fn a_source_that_fails_is_everybodys_failure() {
     assert!(matches!(gate.server.outcome(), Some(Outcome::Failed(_))));
     assert!(!gate.events().contains("has everything"));
 }
+
+#[test]
+fn whoever_waits_for_the_next_session_needs_nothing_of_this_one() {
+    // All of them: there is nothing to send.
+    let mut gate = Gate::new(setup(2));
+    for number in [7, 7, 8, 9] {
+        gate.input(server::Input::AskedNext(node(number)));
+    }
+    assert_eq!(gate.server.outcome(), Some(&Outcome::Needless));
+    let told = "10.0.0.7 has this already and waits for what comes next\n\
+                10.0.0.8 has this already and waits for what comes next";
+    assert_eq!(gate.events(), told);
+    let reports = gate.server.reports();
+    assert!(
+        reports
+            .iter()
+            .all(|node| node.fate.is_good() && node.checked)
+    );
+    assert_eq!(reports.len(), 2);
+
+    // One of two, and it may be started again and come after all.
+    for comes in [false, true] {
+        let mut gate = Gate::new(setup(2));
+        gate.input(server::Input::AskedNext(node(7)));
+        if comes {
+            gate.join(7, false);
+        }
+        assert!(gate.server.answers());
+        gate.join(8, false);
+        assert!(!gate.server.answers());
+        assert_eq!(gate.server.reports().len(), 2);
+    }
+
+    // A stranger is nobody that is waited for.
+    let mut gate = Gate::new(server::Setup {
+        expected: Some(vec![("n8".to_owned(), node(8))]),
+        ..setup(1)
+    });
+    gate.input(server::Input::AskedNext(node(7)));
+    assert!(gate.server.answers());
+}

@@ -1,7 +1,7 @@
 //! The images themselves.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use goldring_vm_tests::{workspace, xtask};
@@ -52,7 +52,7 @@ pub(crate) fn golden() -> Result<PathBuf> {
     .map_err(|error| anyhow!("making the golden disk: {error}"))
 }
 
-/// The disks of the lab's golden machine with this layout, and the variables of its firmware
+/// The disks of the lab's golden machine with this layout, made on first use, and the variables of its firmware
 /// if that is UEFI; or those in the folder `GOLDRING_MACHINES`.
 pub(crate) fn golden_machine(layout: &str) -> Result<Vec<PathBuf>> {
     if let Some(folder) = std::env::var_os("GOLDRING_MACHINES") {
@@ -67,7 +67,10 @@ pub(crate) fn golden_machine(layout: &str) -> Result<Vec<PathBuf>> {
         files.sort();
         return Ok(files);
     }
-    let said = xtask(&["golden", "--layout", layout])?;
+    // One after the other: they are made by virtual machines.
+    static MADE: Mutex<()> = Mutex::new(());
+    let _one = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let said = xtask(&["golden", "--layout", layout]).context("making a golden machine")?;
     Ok(said.lines().map(PathBuf::from).collect())
 }
 

@@ -341,7 +341,7 @@ impl Scene {
             "file={},if=virtio,format=raw,readonly=on",
             program.display()
         ));
-        let mut machine = Machine::from_its_disks()
+        let mut machine = Machine::of_disks()
             .in_room(&self.room, 1)
             .arguments(arguments);
         if let Some(variables) = &self.variables {
@@ -428,7 +428,7 @@ impl Scene {
 
     /// The clone starts from its own disks alone.
     fn starts(&self, node: usize, disks: &[PathBuf]) -> Result<()> {
-        let mut machine = Machine::from_its_disks()
+        let mut machine = Machine::of_disks()
             .in_room(&self.room, node + 1)
             .arguments(self.own_disks(disks));
         if self.stack.uefi {

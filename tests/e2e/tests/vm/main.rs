@@ -4,6 +4,7 @@ mod cards;
 mod clone;
 mod images;
 mod ka;
+mod ka_clone;
 mod ka_stacks;
 mod losses;
 mod mounted;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     trials.extend(network::trials());
     trials.extend(ramdisk::trials());
     trials.extend(ka::trials());
+    trials.extend(ka_clone::trials());
     trials.extend(ka_stacks::trials());
     trials.extend(mounted::trials());
     trials.extend(web::trials());

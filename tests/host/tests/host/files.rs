@@ -18,6 +18,7 @@ use crate::Story;
 
 pub(crate) const STORIES: &[Story] = &[
     ("files_arrive_with_all_that_root_may_give_them", everything),
+    ("access_control_lists_travel_by_number", lists),
     ("a_full_disk_is_an_error_with_the_name_of_a_file", full),
     (
         "files_that_change_and_go_while_they_are_read_do_no_harm",
@@ -135,19 +136,7 @@ fn fill(tree: &Path) -> Result<()> {
     let mut capability = [0u8; 20];
     capability[..8].copy_from_slice(&[1, 0, 0, 2, 0, 4, 0, 0]);
     set("capable", c"security.capability", &capability)?;
-    // linux/posix_acl_xattr.h: version 2; owner, user 1234, group, mask, others.
-    let mut list = vec![2, 0, 0, 0];
-    for (tag, rights, id) in [
-        (1u16, 6u16, !0),
-        (2, 4, 1234u32),
-        (4, 4, !0),
-        (16, 4, !0),
-        (32, 0, !0),
-    ] {
-        list.extend(tag.to_le_bytes());
-        list.extend(rights.to_le_bytes());
-        list.extend(id.to_le_bytes());
-    }
+    let list = list_for(1234);
     set("listed", c"system.posix_acl_access", &list)?;
     set(
         "labelled",
@@ -171,6 +160,93 @@ fn fill(tree: &Path) -> Result<()> {
     let sparse = File::create(at("sparse"))?;
     sparse.set_len(3 << 30)?;
     Ok(())
+}
+
+/// An access control list (linux/posix_acl_xattr.h): version 2; owner, this user, group, mask,
+/// others.
+fn list_for(user: u32) -> Vec<u8> {
+    let mut list = vec![2, 0, 0, 0];
+    for (tag, rights, id) in [
+        (1u16, 6u16, !0),
+        (2, 4, user),
+        (4, 4, !0),
+        (16, 4, !0),
+        (32, 0, !0),
+    ] {
+        list.extend(tag.to_le_bytes());
+        list.extend(rights.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+/// Who is called so on the golden node may have another number in the rescue system, or be
+/// nobody there. A default list of a mounted folder is not for what was in it before.
+fn lists(goldring: &Path) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let golden = Disk::new(folder.path(), "golden", &EXT4, 64 << 20)?;
+    let inner = folder.path().join("golden/srv");
+    let device = Loop::new(&folder.path().join("srv.disk"), 32 << 20)?;
+    let _inner = Mounted::made_by(&EXT4, &device.device, &inner)?;
+    let set = |path: &Path, key: &std::ffi::CStr, user: u32| {
+        rustix::fs::setxattr(path, key, &list_for(user), XattrFlags::empty())
+    };
+    // They are called daemon and bin.
+    for (name, user) in [("for daemon", 1), ("for bin", 2)] {
+        let path = golden.place.join(name);
+        fs::write(&path, name)?;
+        set(&path, c"system.posix_acl_access", user)?;
+    }
+    fs::write(inner.join("plain"), "no list")?;
+    set(&inner, c"system.posix_acl_default", 1)?;
+    fs::write(
+        golden.place.join("list"),
+        "goldring-manifest 1\nfile-system device=/dev/sda1 type=ext4\n\
+         file-system device=/dev/sda2 type=ext4\nmount place=/ device=/dev/sda1\n\
+         mount place=/srv device=/dev/sda2\nend\n",
+    )?;
+    let users = folder.path().join("passwd");
+    fs::write(&users, "root:x:0:0::/:/bin/sh\ndaemon:x:77:77::/:/bin/sh\n")?;
+    let node = Disk::new(folder.path(), "node", &EXT4, 64 << 20)?;
+    // This computer's programs for the golden node, and the users of another one for the node.
+    let script = format!(
+        "set -e; cd {golden}; mkdir usr run etc dev; cp /etc/passwd etc; mount --bind /usr usr; mount --bind /dev dev; \
+         mount --bind {programs} run; \
+         for name in bin sbin lib lib64; do \
+             if [ -L /$name ]; then ln -s usr/$name; else mkdir $name; mount --bind /$name $name; fi; \
+         done; \
+         chroot . /run/{name} files send --list /list > {stream}; \
+         mount --bind {users} /etc/passwd; {goldring} files receive {node} < {stream}",
+        golden = golden.place.display(),
+        programs = goldring
+            .parent()
+            .context("a program without a folder")?
+            .display(),
+        name = goldring
+            .file_name()
+            .context("a program without a name")?
+            .display(),
+        goldring = goldring.display(),
+        stream = folder.path().join("stream").display(),
+        users = users.display(),
+        node = node.place.display(),
+    );
+    run("unshare", &["-m", "sh", "-c", &script])?;
+    let ignored = [
+        "bin",
+        "sbin",
+        "lib",
+        "lib64",
+        "usr",
+        "run",
+        "dev",
+        "srv/lost+found",
+    ];
+    let ignored = ignored
+        .map(|name| ["--ignore".to_owned(), format!("/{name}")])
+        .concat();
+    let ignored: Vec<&str> = ignored.iter().map(String::as_str).collect();
+    same(goldring, &golden.place, &node.place, &ignored)
 }
 
 fn everything(goldring: &Path) -> Result<()> {

@@ -23,6 +23,7 @@ pub(crate) const STORIES: &[Story] = &[
         "ka_d_sends_stage_2_first_and_partitions_by_a_desc",
         from_stage_2,
     ),
+    ("ka_d_after_ka_d_session_sends_no_stage_2_again", manual),
     ("ka_d_drops_who_fails_and_finishes_the_others", faults),
     ("ka_d_says_what_is_wrong_with_each_node", unfit_nodes),
 ];
@@ -310,6 +311,39 @@ fn from_stage_2(goldring: &Path) -> Result<()> {
     node.ends_with(0, WORK)?;
     let swap = size(&format!("{}p1", lab.nodes[0].device))?;
     ensure!(swap == 16 << 20, "{swap}");
+    lab.is_whole(1)
+}
+
+/// As the manual has it: `ka-d-session` sends stage 2, and then comes `ka-d`, which finds the
+/// folder of stage 2, too.
+fn manual(goldring: &Path) -> Result<()> {
+    let lab = Lab::new(goldring, &[GOLDEN], 3 << 20)?;
+    let stage2 = lab.folder.path().join("ka");
+    fs::create_dir_all(&stage2)?;
+    fs::write(stage2.join("init"), "stage 2")?;
+    let stage2 = stage2.to_string_lossy();
+    let words = ["ka-d-session", "-n", "1", "--data-path", &stage2];
+    let command = [&[lab.goldring.to_str().context("an odd name")?], &words[..]].concat();
+    let mut session = Program::start(
+        &lab.net,
+        0,
+        &lab.home(0),
+        &[&command[..], &["--name", "lab"]].concat(),
+    )?;
+    let before = format!(
+        "mkdir /mnt/stage2\n{} ka-d-client -w -s lab -e 'tar x -C /mnt/stage2'",
+        goldring.display()
+    );
+    let mut node = lab.node(1, &before)?;
+    session.ends_with(0, LONG)?;
+    let raw = lab.raw_partition();
+    let mut golden = lab.deploy(&["-D", &raw, "--name", "lab", "--data-path", &stage2])?;
+    golden.ends_with(0, LONG)?;
+    let said = golden.said();
+    for part in ["has this already", "1 of 1 nodes are complete and bootable"] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+    node.ends_with(0, LONG)?;
     lab.is_whole(1)
 }
 

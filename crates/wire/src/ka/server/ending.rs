@@ -96,7 +96,9 @@ impl Server {
             return;
         }
         match self.total {
-            Some(total) if self.nodes.iter().any(|node| node.fate.is_good()) => {
+            Some(total)
+                if self.nodes.iter().any(|node| node.fate.is_good()) || !self.past.is_empty() =>
+            {
                 self.phase = Phase::Done(Outcome::Sent(total));
             }
             _ => self.nobody(),

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::node::{Fate, Node};
 use super::{
-    Action, ConnId, DataId, Event, Failure, GREET, Late, MISSING_EVERY, NODES_MAX, PING_EVERY,
-    Phase, Server, UNKNOWN_MAX,
+    Action, ConnId, DataId, Event, Failure, GREET, Late, MISSING_EVERY, NODES_MAX, Outcome,
+    PING_EVERY, Phase, Server, UNKNOWN_MAX,
 };
 use crate::dolly::listed;
 use crate::ka::message::{ToClient, ToServer};
@@ -42,6 +42,22 @@ impl Server {
             self.heard_of
                 .entry(who)
                 .or_insert("asked for the session and did not connect");
+        }
+    }
+
+    /// It waits at the next session and will not come to this one.
+    pub(super) fn asked_next(&mut self, who: Ipv4Addr) {
+        let here = self.nodes.iter().any(|node| node.address == who);
+        let stranger = match &self.setup.expected {
+            Some(expected) => !expected.iter().any(|(_, address)| *address == who),
+            None => false,
+        };
+        if here || stranger || !self.answers() || self.past.len() >= self.wanted_all() {
+            return;
+        }
+        self.heard_of.remove(&who);
+        if self.past.insert(who) {
+            self.events.push_back(Event::Past(who.to_string()));
         }
     }
 
@@ -159,7 +175,8 @@ impl Server {
         let Some(Role::Greeted(mut node)) = role else {
             return;
         };
-        if !name.is_empty() {
+        // Of one that was never here only the address is known.
+        if !name.is_empty() && name != address.to_string() {
             node.name = name;
         }
         // It was switched off and on again, and nobody noticed: an address is one node.
@@ -169,6 +186,8 @@ impl Server {
             self.actions.push_back(Action::Close(before.conn));
         }
         self.heard_of.remove(&address);
+        // It was started again.
+        self.past.remove(&address);
         let who = node.who();
         self.nodes.push(*node);
         let joined = Event::Joined(who, self.nodes.len(), self.wanted());
@@ -188,7 +207,12 @@ impl Server {
         self.build(now);
     }
 
+    /// How many are waited for here.
     fn wanted(&self) -> usize {
+        self.wanted_all().saturating_sub(self.past.len())
+    }
+
+    fn wanted_all(&self) -> usize {
         match &self.setup.expected {
             Some(expected) => expected.len(),
             None => self.setup.wanted.max(1),
@@ -309,6 +333,10 @@ impl Server {
             return;
         };
         if self.nodes.len() >= self.wanted() {
+            if self.nodes.is_empty() {
+                self.phase = Phase::Done(Outcome::Needless);
+                return;
+            }
             return self.build(now);
         }
         let over = now.duration_since(since) >= self.setup.patience;

@@ -10,6 +10,8 @@ use crate::ka::own::Stream;
 pub enum Event {
     /// A node accepts data: it, and how many of how many are there.
     Joined(String, usize, usize),
+    /// A node waits at the next session and needs nothing of this one.
+    Past(String),
     /// A node went before the start.
     Left(String),
     /// A connection was closed: whose, and why.
@@ -63,6 +65,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined(who, n, of) => write!(f, "{who} is here, {n} of {of}"),
+            Self::Past(who) => write!(f, "{who} has this already and waits for what comes next"),
             Self::Left(who) => write!(f, "{who} has left before the start"),
             Self::Dropped(who, why) => write!(f, "closed a connection of {who}: {why}"),
             Self::Missing(here, wanted, missing) => {
