@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +24,7 @@ pub(crate) const STORIES: &[Story] = &[
     ("ka_go_now_starts_without_the_others", go_now),
     ("ka_options_that_bound_the_lead", lead),
     ("ka_stage_2_is_sent_as_a_tar", stage2),
+    ("ka_sends_the_files_of_a_folder", folder),
 ];
 
 fn ours(goldring: &Path) -> Result<()> {
@@ -192,6 +194,39 @@ fn stage2(goldring: &Path) -> Result<()> {
         let mut server = Program::start(&session.net, 0, &session.home(0), &words)?;
         server.ends_with(1, LONG)?;
         server.expect(why, LONG)?;
+    }
+    Ok(())
+}
+
+/// Both ends without a command: files with everything they have. A node that has no room for
+/// its folder is named.
+fn folder(goldring: &Path) -> Result<()> {
+    let session = Session::new(goldring, 3, 3_000_000)?;
+    let tree = session.home(0).join("tree");
+    fs::create_dir_all(tree.join("etc"))?;
+    fs::write(tree.join("file"), &session.input)?;
+    fs::hard_link(tree.join("file"), tree.join("etc/again"))?;
+    symlink("../file", tree.join("etc/link"))?;
+    for computer in [1, 2] {
+        fs::create_dir_all(session.home(computer).join("out"))?;
+    }
+    let common = ["-s", "session", "--tree"];
+    let mut server = session.start(0, Ours, &[&common[..], &["tree", "-n", "3"]].concat())?;
+    let mut clients = Vec::new();
+    for (computer, out) in [(1, "out"), (2, "out"), (3, "nowhere")] {
+        clients.push(session.start(computer, Ours, &[&common[..], &[out, "-w"]].concat())?);
+    }
+    server.ends_with(1, LONG)?;
+    server.expect("n3 (10.77.0.13): not complete: nowhere", LONG)?;
+    clients[2].ends_with(1, LONG)?;
+    for computer in [1, 2] {
+        clients[computer - 1].ends_with(0, LONG)?;
+        let compared = Command::new(goldring)
+            .args(["files", "compare"])
+            .args([&tree, &session.home(computer).join("out")])
+            .output()?;
+        let said = String::from_utf8_lossy(&compared.stdout);
+        ensure!(compared.status.success(), "n{computer}: {said}");
     }
     Ok(())
 }
