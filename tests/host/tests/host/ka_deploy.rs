@@ -335,15 +335,15 @@ fn manual(goldring: &Path) -> Result<()> {
         goldring.display()
     );
     let mut node = lab.node(1, &before)?;
-    session.ends_with(0, LONG)?;
+    session.ends_with(0, WORK)?;
     let raw = lab.raw_partition();
     let mut golden = lab.deploy(&["-D", &raw, "--name", "lab", "--data-path", &stage2])?;
-    golden.ends_with(0, LONG)?;
+    golden.ends_with(0, WORK)?;
     let said = golden.said();
     for part in ["has this already", "1 of 1 nodes are complete and bootable"] {
         ensure!(said.contains(part), "{part}: {said}");
     }
-    node.ends_with(0, LONG)?;
+    node.ends_with(0, WORK)?;
     lab.is_whole(1)
 }
 
