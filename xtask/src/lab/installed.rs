@@ -125,7 +125,8 @@ impl Layout {
     fn recipe(&self) -> String {
         let disks = &self.disks;
         let packages = self.packages();
-        format!("{disks:?}\n{packages}\n{}\n{INSTALL}", self.script)
+        let script = self.script;
+        format!("{disks:?}\n{packages}\n{WITHOUT:?}\n{script}\n{INSTALL}")
     }
 
     /// What an installer would have asked: the network by DHCP, the console on the serial line.
