@@ -166,9 +166,13 @@ impl Layout {
     fn recipe(&self) -> String {
         let disks = &self.disks;
         let packages = self.packages();
+        let (uefi, script) = (self.uefi, self.script);
         format!(
-            "{disks:?} {}\n{packages}\n{}\n{INSTALL}",
-            self.uefi, self.script
+            "{disks:?} {uefi}
+{packages}
+{WITHOUT:?}
+{script}
+{INSTALL}"
         )
     }
 
