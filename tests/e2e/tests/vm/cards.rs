@@ -11,12 +11,12 @@ use libtest_mimic::Trial;
 
 use crate::images::images;
 use crate::stage1::{LIMIT, serve};
-use crate::{no_qemu, trial};
+use crate::{no_qemu, not_long, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![trial(
         "cards::every_card_and_every_controller_has_its_driver",
-        no_qemu(),
+        no_qemu().or_else(not_long),
         every_one,
     )]
 }

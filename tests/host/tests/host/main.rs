@@ -127,7 +127,7 @@ fn main() {
     ];
     let long = not_long();
     if let Some(long) = long {
-        eprintln!("rows of `goldring dolly` in the fault table are ignored: {long}");
+        eprintln!("rows of the fault table that others resemble are ignored: {long}");
     }
     let table = table::rows().map(|row| {
         let ignored = reason.is_some() || (row.is_long() && long.is_some());

@@ -121,9 +121,14 @@ impl fmt::Display for Row {
 }
 
 impl Row {
-    /// `goldring dolly` goes over to dolly+: most of what it does is seen there, too.
+    /// `goldring dolly` goes over to dolly+: most of what it does is seen there, too. In the old
+    /// dolly a node that is started again is one that is killed.
     pub(crate) fn is_long(self) -> bool {
-        self.way == Way::Dolly && !["killed", "golden"].contains(&self.name)
+        match self.way {
+            Way::Dolly => !["killed", "golden"].contains(&self.name),
+            Way::Plus => false,
+            Way::Plain => self.name == "rebooted",
+        }
     }
 
     /// Runs all cells at the same time: mostly they wait.
