@@ -83,6 +83,10 @@ pub(crate) const NAMESPACES: &[Need] = &[
     need("xz", "xz-utils"),
     need("zstd", "zstd"),
     need("mke2fs", "e2fsprogs"),
+    // Images of a stage 2, as old and new golden nodes have them.
+    need("mksquashfs", "squashfs-tools"),
+    need("xorriso", "xorriso"),
+    need("create_compressed_fs", "cloop-utils"),
     // What makes file systems from a desc file, and what looks at the result.
     need("sfdisk", "fdisk"),
     need("sgdisk", "gdisk"),
