@@ -65,17 +65,25 @@ pub(crate) fn make(work: &Path) -> Result<Golden> {
 }
 
 /// A Debian with these packages as a tree of files at `root`, in place of what is there.
-/// Files that `without` matches are not unpacked.
-pub(super) fn tree(root: &Path, packages: &str, without: &[&str]) -> Result<PathBuf> {
+/// Files that `without` matches are not unpacked, but for those that `with` matches.
+pub(super) fn tree(
+    root: &Path,
+    packages: &str,
+    without: &[&str],
+    with: &[&str],
+) -> Result<PathBuf> {
     if root.exists() {
         std::fs::remove_dir_all(root).with_context(|| format!("removing {}", root.display()))?;
     }
     let log = root.with_extension("mmdebstrap.log");
     let output = File::create(&log).with_context(|| format!("making {}", log.display()))?;
+    // dpkg goes by the last one that matches.
     let exclude = |files: &&str| format!("--dpkgopt=path-exclude={files}");
+    let include = |files: &&str| format!("--dpkgopt=path-include={files}");
     let status = Command::new("mmdebstrap")
         .args(["--variant=minbase", &format!("--include={packages}")])
         .args(without.iter().map(exclude))
+        .args(with.iter().map(include))
         .arg(SUITE)
         .arg(root)
         .stdin(Stdio::null())
@@ -105,7 +113,7 @@ pub(super) fn name_and_password(root: &Path) -> Result<()> {
 
 /// The golden system as a tree of files.
 fn system(work: &Path) -> Result<PathBuf> {
-    let root = tree(&work.join("golden.root"), PACKAGES, &[])?;
+    let root = tree(&work.join("golden.root"), PACKAGES, &[], &[])?;
     name_and_password(&root)?;
     let write = |name: &str, text: &str| {
         let path = root.join(name);
