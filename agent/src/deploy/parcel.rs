@@ -9,6 +9,9 @@ use anyhow::Context;
 use super::old::Files;
 use super::plan::Plan;
 
+/// What statfs(2) calls a file system in memory.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
 /// The folder; gone when dropped.
 #[derive(Debug)]
 pub(super) struct Parcel(PathBuf);
@@ -19,7 +22,7 @@ impl Parcel {
     /// # Errors
     /// The kernel's, with the path.
     pub(super) fn write(plan: &Plan, old: &Files) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("goldring-ka-d-{}", std::process::id()));
+        let folder = place().join(format!("goldring-ka-d-{}", std::process::id()));
         // One that exists is not taken: somebody else may have made it.
         DirBuilder::new()
             .mode(0o700)
@@ -43,6 +46,21 @@ impl Parcel {
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
+}
+
+/// In memory, which is not sent: elsewhere it would be one of the files of each clone.
+/// `TMPDIR` is obeyed.
+fn place() -> PathBuf {
+    let in_memory =
+        |path: &PathBuf| rustix::fs::statfs(path).is_ok_and(|it| it.f_type == TMPFS_MAGIC);
+    let wish = std::env::var_os("TMPDIR").map(PathBuf::from);
+    wish.or_else(|| {
+        ["/run", "/dev/shm"]
+            .map(PathBuf::from)
+            .into_iter()
+            .find(in_memory)
+    })
+    .unwrap_or_else(std::env::temp_dir)
 }
 
 impl Drop for Parcel {

@@ -26,6 +26,9 @@ use crate::ka::screen::Screen;
 use crate::ka::session::folder_source;
 use crate::killpoint::killpoint;
 
+/// What nodes do for minutes while the golden one has nothing more to send.
+const WORK: &str = "everything is sent; the nodes write the rest, make their initramfs and install the boot loader";
+
 /// Where the streams of a deployment come from. Each is opened once, when everybody is
 /// connected.
 pub(crate) trait Streams {
@@ -76,8 +79,15 @@ pub(super) fn run(
              behind",
         );
     }
+    let raws = plan.deployment.raw.len();
+    if raws == 0 {
+        run.screen.at_the_end(WORK);
+    }
     run.next("files", None, &|| streams.files(plain))?;
     for (number, raw) in plan.deployment.raw.iter().enumerate() {
+        if number + 1 == raws {
+            run.screen.at_the_end(WORK);
+        }
         run.next(&raw.device, None, &|| streams.raw(number))?;
     }
     match args.delay {

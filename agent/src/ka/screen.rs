@@ -23,6 +23,8 @@ pub(crate) struct Screen {
     /// What the last progress line told.
     told: u64,
     open_line: bool,
+    /// Said when all of a session's data has been read.
+    at_end: Option<&'static str>,
 }
 
 impl Screen {
@@ -40,7 +42,13 @@ impl Screen {
             next: Instant::now(),
             told: u64::MAX,
             open_line: false,
+            at_end: None,
         }
+    }
+
+    /// What is said when all of the next session's data has been read, since the nodes work on.
+    pub(crate) fn at_the_end(&mut self, line: &'static str) {
+        self.at_end = Some(line);
     }
 
     /// A line for people.
@@ -97,20 +105,57 @@ impl Reporter for Screen {
     fn event(&mut self, event: Event) {
         let line = event.to_string();
         match &event {
-            Event::Progress(bytes) => self.progress(*bytes, None, ""),
+            Event::Progress(bytes) => {
+                // A node may have waited for the others for an hour.
+                if self.started.is_none() && *bytes > 0 {
+                    self.start();
+                }
+                self.progress(*bytes, None, "");
+            }
             Event::Server(server::Event::Complete) => {
                 self.start();
                 self.say(&line);
             }
-            Event::Client(client::Event::Parent(_)) => {
-                if self.started.is_none() {
-                    self.start();
+            Event::Server(server::Event::Ended(_)) => {
+                self.talk(&line);
+                if let Some(line) = self.at_end.take() {
+                    self.say(line);
                 }
-                self.say(&line);
             }
-            Event::Server(server::Event::Tree(_) | server::Event::Ended(_))
+            Event::Server(server::Event::Tree(_))
             | Event::Client(client::Event::Welcome | client::Event::Child(..)) => self.talk(&line),
             _ => self.say(&line),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_of_a_node_begins_with_its_first_byte() {
+        let mut screen = Screen::new(false);
+        screen.event(Event::Client(client::Event::Parent(
+            "10.0.0.1".parse().unwrap(),
+        )));
+        screen.event(Event::Progress(0));
+        assert_eq!(screen.started, None);
+        screen.event(Event::Progress(1));
+        assert!(screen.started.is_some());
+    }
+
+    #[test]
+    fn what_follows_is_said_at_the_end_of_one_session() {
+        let mut screen = Screen::new(false);
+        let ended = || {
+            Event::Server(server::Event::Ended(goldring_wire::ka::own::Stream {
+                bytes: 1,
+                digest: 2,
+            }))
+        };
+        screen.at_the_end("the nodes work on");
+        screen.event(ended());
+        assert_eq!(screen.at_end, None);
     }
 }

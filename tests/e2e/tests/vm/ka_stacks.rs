@@ -161,11 +161,14 @@ const OTHERWISE: &[&str] = &[
     "/etc/fstab",
     "/etc/hostname",
     "/etc/hosts",
+    "/etc/initramfs-tools/conf.d",
     "/etc/machine-id",
     "/mnt",
     "/proc",
     "/run",
     "/sys",
+    "/tmp",
+    "/var/tmp",
 ];
 /// Where everything may be otherwise: boot loaders are installed, the golden machine writes
 /// while it is cloned, and under what it mounts lies what its installer left.
@@ -177,8 +180,10 @@ const OTHERWISE_BELOW: &[&str] = &[
     "/proc/",
     "/run/",
     "/sys/",
+    "/tmp/systemd-private-",
     "/var/log",
     "/var/lib/systemd",
+    "/var/tmp/systemd-private-",
 ];
 
 fn is_otherwise(difference: &str) -> bool {
