@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use goldring_files::compare::{self, compare};
 use goldring_host_tests::net::run;
+use goldring_host_tests::target::{Loop, Mounted};
 use goldring_vm_tests::guest::{Bus, Card, Guest, Machine};
 use goldring_vm_tests::room::{Room, SERVER, mac};
 use goldring_vm_tests::trees::{self, Part};
@@ -60,6 +61,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "ka_clone::the_manuals_steps_and_a_node_that_is_unplugged",
             missing(),
             unplugged,
+        ),
+        trial(
+            "ka_clone::an_image_of_a_store_while_the_golden_machine_is_off",
+            missing(),
+            out_of_the_store,
         ),
     ]
 }
@@ -212,11 +218,19 @@ impl Scene {
     }
 }
 
+/// The command line of a node that gets stage 2 from the web server.
+fn http() -> String {
+    format!(
+        "automatic=method:http,interface:auto,network:dhcp,server:{SERVER},directory:/cs4 \
+         rescue kamethod"
+    )
+}
+
 fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).context("an odd name")
 }
 
-/// A disk with `goldring` as it is in stage 2, stage 2 itself and the desc.
+/// A disk with `goldring` as it is in stage 2, stage 2 itself, the desc, and room.
 fn tools(folder: &Path, images: &Path) -> Result<PathBuf> {
     let (tree, disk) = (folder.join("tools"), folder.join("tools.img"));
     let unpacked = folder.join("stage2");
@@ -245,7 +259,7 @@ fn tools(folder: &Path, images: &Path) -> Result<PathBuf> {
             "-d",
             &text(&tree)?,
             &text(&disk)?,
-            "200M",
+            "900M",
         ],
     )?;
     Ok(disk)
@@ -332,12 +346,9 @@ fn three_buses() -> Result<()> {
         .golden
         .run("goldring ka-d -n 3 -p sda desc --dry-run", LIMIT)?;
     println!("{dry}");
-    let words = format!(
-        "automatic=method:http,interface:auto,network:dhcp,server:{SERVER},directory:/cs4 rescue kamethod"
-    );
     let mut guests = Vec::new();
     for node in &scene.nodes {
-        guests.push(scene.power(node, &words)?);
+        guests.push(scene.power(node, &http())?);
     }
     let said = scene.golden.run(
         "goldring ka-d -n 3 -p sda desc -x /mnt/ka --no-stage2 --stall-timeout 120",
@@ -405,4 +416,55 @@ fn unplugged() -> Result<()> {
         .start()?;
     ensure!(guest.expect("login:", BOOT).is_err(), "half a clone starts");
     Ok(())
+}
+
+/// The golden machine keeps itself on its second disk and is switched off. Somebody else has
+/// that disk, looks at the image, and deploys it.
+fn out_of_the_store() -> Result<()> {
+    let mut scene = Scene::new(&[Bus::Virtio])?;
+    scene.web()?;
+    scene.golden.run(
+        "mount /dev/vda /media && goldring store save /media/lab --level 1 -x /mnt/ka \
+         --description 'the lab' && umount /media",
+        CLONE,
+    )?;
+    scene.golden_off()?;
+    let folder = scene.room.folder().to_owned();
+    let (tools, place) = (Loop::of(&folder.join("tools.img"))?, folder.join("media"));
+    fs::create_dir(&place)?;
+    let _mounted = Mounted::with(&tools.device, "ro", &place)?;
+    let goldring = folder.join("tools/goldring");
+    let mut guest = scene.power(&scene.nodes[0], &http())?;
+    let image = text(&place.join("lab"))?;
+    for (words, wanted) in [
+        (&["list", &image][..], "the lab"),
+        (&["verify", &image], "whole"),
+        (
+            &[
+                "send",
+                &image,
+                "--no-stage2",
+                "--stall-timeout",
+                "120",
+                "--timeout",
+                "600",
+            ],
+            "node1 (10.0.1.31): complete and bootable",
+        ),
+    ] {
+        let output = scene
+            .room
+            .command(&goldring)
+            .arg("store")
+            .args(words)
+            .output()?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(output.status.success() && said.contains(wanted), "{said}");
+    }
+    guest.expect("cloned and bootable", LIMIT)?;
+    guest.expect_reboot(LIMIT)?;
+    drop(guest);
+    scene.same_files(&scene.nodes[0])?;
+    scene.starts(&scene.nodes[0], "/dev/vda")
 }
