@@ -43,7 +43,7 @@ const WITHOUT: [&str; 5] = [
     "/lib/modules/*/kernel/fs/*",
 ];
 /// What they have of these all the same: the computers of the lab and the layouts' file systems.
-const WITH: [&str; 23] = [
+const WITH: [&str; 24] = [
     "/lib/modules/*/kernel/drivers/acpi/*",
     "/lib/modules/*/kernel/drivers/ata/*",
     "/lib/modules/*/kernel/drivers/block/*",
@@ -58,6 +58,7 @@ const WITH: [&str; 23] = [
     "/lib/modules/*/kernel/drivers/scsi/virtio_scsi.ko",
     "/lib/modules/*/kernel/drivers/virtio/*",
     "/lib/modules/*/kernel/fs/autofs/*",
+    "/lib/modules/*/kernel/fs/binfmt_misc.ko",
     "/lib/modules/*/kernel/fs/btrfs/*",
     "/lib/modules/*/kernel/fs/configfs/*",
     "/lib/modules/*/kernel/fs/efivarfs/*",

@@ -82,7 +82,7 @@ const STORIES: [(&str, Stack); 3] = [
             asked: &[
                 ("findmnt -no SOURCE /", "/dev/md0"),
                 ("swapon --noheadings --show=NAME", "/dev/md1"),
-                ("grep -c 'raid1 nvme.n1p. *nvme.n1p.' /proc/mdstat", "2"),
+                ("grep -c 'raid1 nvme.*nvme' /proc/mdstat", "2"),
                 ("grep -c 'UU\\|resync\\|recover' /proc/mdstat", "2"),
             ],
         },
