@@ -296,8 +296,9 @@ const fn expected(path: &'static str, what: &'static str, why: &'static str) -> 
     }
 }
 
-const EXPECTED: [Expected; 27] = [
+const EXPECTED: [Expected; 28] = [
     expected("/dev", "changed", "of the mount"),
+    expected("/media", "changed", "of the mount"),
     expected("/proc", "changed", "of the mount"),
     expected("/run", "changed", "of the mount"),
     expected("/sys", "changed", "of the mount"),
