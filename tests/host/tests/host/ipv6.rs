@@ -11,6 +11,7 @@ use goldring_host_tests::net::{Net, ip};
 use goldring_host_tests::program::{self, Program};
 
 use crate::Story;
+use crate::leases::resolves_by;
 
 /// With dnsmasq and radvd.
 pub(crate) const REAL: &[Story] = &[
@@ -161,17 +162,8 @@ impl Room {
         )?)
     }
 
-    /// Waits until resolv.conf names this server first.
     fn resolves_by(&self, server: &str) -> Result<()> {
-        let end = Instant::now() + LONG;
-        let line = format!("nameserver {server}\n");
-        while !self.resolv().is_ok_and(|text| text.contains(&line)) {
-            if Instant::now() > end {
-                bail!("{:?}, no {line}:\n{}", self.resolv(), self.client.said());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        resolves_by(&self.client, self.folder.path(), server)
     }
 
     /// The client reaches n2.

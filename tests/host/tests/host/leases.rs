@@ -114,25 +114,28 @@ impl Room {
         self.shows(&["-4", "addr", "show", "dev", "eth0"], wanted, unwanted)
     }
 
-    /// Waits until `resolv.conf`, which is written after the card is set up, names this server.
-    fn resolves_by(&self, server: &str) -> Result<()> {
-        let file = self.folder.path().join("root/etc/resolv.conf");
-        let wanted = format!("nameserver {server}");
-        let end = Instant::now() + LONG;
-        loop {
-            let text = std::fs::read_to_string(&file)?;
-            if text.contains(&wanted) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < end, "no {wanted}: {text}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
     /// The client ends with failure and says this.
     fn fails(&mut self, sentence: &str) -> Result<()> {
         self.client.ends_with(1, Duration::from_secs(120))?;
         self.client.expect(sentence, Duration::ZERO)
+    }
+}
+
+/// Waits until the client's resolv.conf, which is written after the card is set up, names this
+/// server first. `folder` is the room's.
+pub(crate) fn resolves_by(client: &Program, folder: &Path, server: &str) -> Result<()> {
+    let file = folder.join("root/etc/resolv.conf");
+    let line = format!("nameserver {server}\n");
+    let end = Instant::now() + LONG;
+    loop {
+        let text = std::fs::read_to_string(&file);
+        if text.as_ref().is_ok_and(|text| text.contains(&line)) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            bail!("{text:?}, no {line}:\n{}", client.said());
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -208,7 +211,7 @@ fn moves(_goldring: &Path) -> Result<()> {
         "default via 10.77.0.10",
     )?;
     room.shows(&["link", "show", "eth0"], "mtu 1400", "")?;
-    room.resolves_by("10.77.0.12")
+    resolves_by(&room.client, room.folder.path(), "10.77.0.12")
 }
 
 fn new_options(_goldring: &Path) -> Result<()> {
