@@ -81,12 +81,12 @@ pub(super) fn run(
     }
     let raws = plan.deployment.raw.len();
     if raws == 0 {
-        run.screen.at_the_end(WORK);
+        run.screen.at_the_end(Some(WORK));
     }
     run.next("files", None, &|| streams.files(plain))?;
     for (number, raw) in plan.deployment.raw.iter().enumerate() {
         if number + 1 == raws {
-            run.screen.at_the_end(WORK);
+            run.screen.at_the_end(Some(WORK));
         }
         run.next(&raw.device, None, &|| streams.raw(number))?;
     }
@@ -199,6 +199,8 @@ impl Run<'_> {
             ports: Ports::default(),
         };
         let ended = serve(&options, &mut || open(), &mut self.screen);
+        // One that broke off before has not said it.
+        self.screen.at_the_end(None);
         self.tally
             .take(phase, ended)
             .with_context(|| phase.name.clone())

@@ -46,9 +46,9 @@ impl Screen {
         }
     }
 
-    /// What is said when all of the next session's data has been read, since the nodes work on.
-    pub(crate) fn at_the_end(&mut self, line: &'static str) {
-        self.at_end = Some(line);
+    /// What is said when all of a session's data has been read, if the nodes work on then.
+    pub(crate) fn at_the_end(&mut self, line: Option<&'static str>) {
+        self.at_end = line;
     }
 
     /// A line for people.
@@ -116,6 +116,11 @@ impl Reporter for Screen {
                 self.start();
                 self.say(&line);
             }
+            // A session after another one.
+            Event::Found(_) => {
+                self.started = None;
+                self.say(&line);
+            }
             Event::Server(server::Event::Ended(_)) => {
                 self.talk(&line);
                 if let Some(line) = self.at_end.take() {
@@ -131,18 +136,21 @@ impl Reporter for Screen {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
-    fn the_rate_of_a_node_begins_with_its_first_byte() {
+    fn the_rate_of_a_session_begins_with_its_first_byte() {
         let mut screen = Screen::new(false);
-        screen.event(Event::Client(client::Event::Parent(
-            "10.0.0.1".parse().unwrap(),
-        )));
+        screen.event(Event::Client(client::Event::Parent(Ipv4Addr::LOCALHOST)));
         screen.event(Event::Progress(0));
         assert_eq!(screen.started, None);
         screen.event(Event::Progress(1));
         assert!(screen.started.is_some());
+        // Making file systems is not counted either.
+        screen.event(Event::Found(Ipv4Addr::LOCALHOST));
+        assert_eq!(screen.started, None);
     }
 
     #[test]
@@ -154,7 +162,7 @@ mod tests {
                 digest: 2,
             }))
         };
-        screen.at_the_end("the nodes work on");
+        screen.at_the_end(Some("the nodes work on"));
         screen.event(ended());
         assert_eq!(screen.at_end, None);
     }
