@@ -24,7 +24,7 @@ pub(super) fn run(args: &SendArgs) -> anyhow::Result<()> {
         eprintln!("store: reading all of it, before any node is touched");
         verify::refuse(&verify::read_through(&image))?;
     }
-    let old = Err("they cannot read a kept image".to_owned());
+    let old = Err("they cannot read a kept image; boot them with a new stage 2".to_owned());
     deploy(&plan, old, &args.course, &Kept(&image))
 }
 
