@@ -15,7 +15,7 @@ use super::feed::{FeedEvent, Feeds, spawn};
 use super::find::FindError;
 use super::net::{self, Over};
 use super::report::Stop;
-use super::ring::{CAPACITY, LEAD, Reader, Ring, Step};
+use super::ring::{KEPT, LEAD, Reader, Ring, Step};
 use super::{BEAT, Event, Ports, QUEUE, Reporter, Sink};
 
 mod dial;
@@ -198,7 +198,7 @@ fn attempt(
         layout,
         name: options.name.clone(),
         wait: options.wait,
-        keeps: CAPACITY as u64 - LEAD,
+        keeps: KEPT - LEAD,
         hold: HOLD,
     };
     let mut session = Session {

@@ -2,26 +2,45 @@
 //! a reader that comes later and begins further back.
 //!
 //! The slowest reader sets the pace: the writer is at most [`LEAD`] ahead of it. What is
-//! kept in all is bounded by [`CAPACITY`], so at least the difference is kept behind the
-//! slowest one.
+//! kept in all is bounded by [`CAPACITY`], and [`KEPT`] of it is stream, so at least the
+//! difference between that and the lead is kept behind the slowest one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How much is kept, in bytes.
 pub const CAPACITY: usize = 64 << 20;
+/// Of that so much is stream at least; the rest may be memory that is not quite full.
+pub const KEPT: u64 = CAPACITY as u64 / 8 * 7;
 /// How far the writer may be ahead of the slowest reader.
 pub const LEAD: u64 = 16 << 20;
 /// How much is written at once, at most.
 pub(super) const CHUNK: usize = 256 << 10;
 /// Memory that waits to be used again.
 const SPARE: usize = 4;
-/// Small pieces are put together up to this.
-const SMALL: usize = CHUNK / 4;
+/// Smaller pieces are put together: memory that is not full would count as full.
+const SMALL: usize = CHUNK / 8 * 7;
 
-/// A piece of the stream that several readers may hold.
-type Chunk = Arc<Vec<u8>>;
+/// A piece of the stream: so many bytes of its memory, which keeps its length. Cutting it off
+/// would mean to fill it with zeros when it is used again.
+#[derive(Debug)]
+pub(super) struct Piece {
+    memory: Vec<u8>,
+    length: usize,
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[..self.length]
+    }
+}
+
+/// A piece that several readers may hold.
+type Chunk = Arc<Piece>;
 
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -101,7 +120,7 @@ impl Ring {
     }
 
     /// Adds the first `length` bytes of what [`Ring::buffer`] gave.
-    pub(super) fn push(&self, mut buffer: Vec<u8>, length: usize) {
+    pub(super) fn push(&self, buffer: Vec<u8>, length: usize) {
         let mut state = self.lock();
         if length == 0 || state.stopped || state.ended {
             state.keep(buffer);
@@ -110,8 +129,7 @@ impl Ring {
         let at = state.head;
         state.head += length as u64;
         if length >= SMALL {
-            buffer.truncate(length);
-            state.add(at, buffer);
+            state.add(at, buffer, length);
         } else {
             state.append(at, &buffer[..length]);
             state.keep(buffer);
@@ -206,22 +224,30 @@ impl State {
         front.is_some_and(|(at, chunk)| at + chunk.len() as u64 > slowest)
     }
 
-    fn add(&mut self, at: u64, bytes: Vec<u8>) {
-        self.cost += cost(&bytes);
-        self.chunks.push_back((at, Arc::new(bytes)));
+    fn add(&mut self, at: u64, memory: Vec<u8>, length: usize) {
+        self.cost += cost(&memory);
+        let piece = Piece { memory, length };
+        self.chunks.push_back((at, Arc::new(piece)));
     }
 
-    /// Puts a small piece behind the last one, if nobody is reading that just now.
-    fn append(&mut self, at: u64, bytes: &[u8]) {
+    /// Puts a small piece behind the last one, as far as there is room and nobody is reading
+    /// that just now.
+    fn append(&mut self, mut at: u64, mut bytes: &[u8]) {
         if let Some((_, last)) = self.chunks.back_mut()
             && let Some(last) = Arc::get_mut(last)
-            && last.capacity() - last.len() >= bytes.len()
         {
-            return last.extend_from_slice(bytes);
+            let room = &mut last.memory[last.length..];
+            let length = room.len().min(bytes.len());
+            room[..length].copy_from_slice(&bytes[..length]);
+            last.length += length;
+            at += length as u64;
+            bytes = &bytes[length..];
         }
-        let mut chunk = Vec::with_capacity((2 * bytes.len()).clamp(4096, SMALL));
-        chunk.extend_from_slice(bytes);
-        self.add(at, chunk);
+        if !bytes.is_empty() {
+            let mut memory = vec![0; (2 * bytes.len()).clamp(4096, CHUNK)];
+            memory[..bytes.len()].copy_from_slice(bytes);
+            self.add(at, memory, bytes.len());
+        }
     }
 
     /// Forgets what is too much and what nobody reads.
@@ -233,24 +259,23 @@ impl State {
             let Some((_, chunk)) = self.chunks.pop_front() else {
                 return;
             };
-            self.cost -= cost(&chunk);
-            if let Ok(memory) = Arc::try_unwrap(chunk) {
-                self.keep(memory);
+            self.cost -= cost(&chunk.memory);
+            if let Ok(piece) = Arc::try_unwrap(chunk) {
+                self.keep(piece.memory);
             }
         }
     }
 
-    fn keep(&mut self, mut memory: Vec<u8>) {
-        if memory.capacity() >= CHUNK && self.spare.len() < SPARE {
-            memory.resize(CHUNK, 0);
+    fn keep(&mut self, memory: Vec<u8>) {
+        if memory.len() == CHUNK && self.spare.len() < SPARE {
             self.spare.push(memory);
         }
     }
 }
 
 /// What a chunk takes, with what describes it.
-fn cost(chunk: &Vec<u8>) -> usize {
-    chunk.capacity() + 64
+fn cost(memory: &[u8]) -> usize {
+    memory.len() + 64
 }
 
 /// One reader; forgotten when dropped.
@@ -348,6 +373,24 @@ mod tests {
         ring.end();
         let mut late = ring.reader(oldest + 5).unwrap();
         assert_eq!(read(&mut late).len() as u64, kept - 5);
+    }
+
+    /// A tar writes records of 64 KiB, so that is what a read of a pipe may give.
+    #[test]
+    fn as_much_is_kept_however_it_comes() {
+        for size in [10_000, 65_536, 130_000, SMALL - 1, SMALL, CHUNK] {
+            let ring = Ring::new();
+            for _ in 0..2 * CAPACITY / size {
+                write(&ring, &vec![1; size]);
+            }
+            let (oldest, head) = ring.kept();
+            let kept = head - oldest;
+            assert!(
+                kept + 2 * CHUNK as u64 >= KEPT,
+                "{kept} of pieces of {size}"
+            );
+            assert!(ring.lock().cost <= CAPACITY + 2 * CHUNK);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::feed::{FeedEvent, Feeds, spawn};
 use super::find::{self, FindError, Wanted};
 use super::net::{self, Over};
 use super::report::Stop;
-use super::ring::{CAPACITY, Ring};
+use super::ring::{KEPT, Ring};
 use super::{BEAT, Event, Ports, QUEUE, Reporter, Source};
 
 /// How often the source looks whether it should stop.
@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
             arity: options.arity,
             lead: options.lead,
             release: options.release,
-            history: CAPACITY as u64,
+            history: KEPT,
             silence: options.silence,
         };
         Self {
