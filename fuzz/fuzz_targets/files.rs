@@ -5,12 +5,12 @@
 use goldring_files::deployment::Deployment;
 use goldring_files::manifest::Manifest;
 use goldring_files::tar::Said;
-use goldring_files::trailer::Trailer;
+use goldring_files::trailer::{Form, Trailer};
 use goldring_files::walk::Walk;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let mut walk = Walk::default();
+    let mut walk = Walk::new(Form::Checked);
     for piece in data.chunks(700) {
         match walk.feed(piece) {
             Ok(taken) if taken == piece.len() => {}

@@ -12,6 +12,7 @@ use goldring_contract::Root;
 use goldring_contract::ka::{install_session, stage2_session};
 use goldring_contract::limits::{KA_GATHER, KA_NEXT};
 use goldring_files::send::Sending;
+use goldring_files::trailer::Form;
 use goldring_transfer::ka::server::{Options, serve};
 use goldring_transfer::ka::{Ports, Source};
 use goldring_wire::ka::server::{Late, Lead};
@@ -198,7 +199,7 @@ impl Run<'_> {
             bind: self.args.bind,
             ports: Ports::default(),
         };
-        let ended = serve(&options, &mut || open(), &mut self.screen);
+        let ended = serve(&options, &mut |_| open(), &mut self.screen);
         // One that broke off before has not said it.
         self.screen.at_the_end(None);
         self.tally
@@ -223,7 +224,7 @@ impl Streams for Live<'_> {
         stream::source(Sending {
             source: self.plan.manifest.source(self.root.as_path()),
             level: self.level.filter(|_| !plain),
-            plain,
+            form: if plain { Form::Plain } else { Form::Agreed },
         })
     }
 

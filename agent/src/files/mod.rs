@@ -14,10 +14,11 @@ use goldring_files::compare::{Wish as Comparison, compare};
 use goldring_files::golden::{self, GoldenError, nested_subvolumes};
 use goldring_files::manifest::Manifest;
 use goldring_files::partfiles::{Orders, complaint, partfiles};
-use goldring_files::receive::{Form, receive};
+use goldring_files::receive::receive;
 use goldring_files::send::{Sending, send};
 use goldring_files::tar::Source;
 use goldring_files::text::shown;
+use goldring_files::trailer::Form;
 use regex_lite::Regex;
 
 use self::target::Target;
@@ -238,7 +239,7 @@ fn send_files(args: &SendArgs) -> anyhow::Result<()> {
     let sending = Sending {
         source,
         level: args.zstd,
-        plain: args.plain,
+        form: form(args.plain),
     };
     // Not std's stdout, which looks for the ends of lines in what it is given.
     let out = io::stdout().lock();
@@ -291,16 +292,13 @@ pub(crate) fn make_folders(manifest: &Manifest, folder: &Path) -> anyhow::Result
 }
 
 fn receive_files(args: &ReceiveArgs) -> anyhow::Result<()> {
-    let form = if args.plain {
-        Form::Plain
-    } else {
-        Form::Checked
-    };
     let list = args.list.as_deref().map(read_list).transpose()?;
     let input = io::stdin().lock();
     let input = fs::File::from(std::os::fd::AsFd::as_fd(&input).try_clone_to_owned()?);
-    let received = receive(&args.folder, form, input, |said: &str| eprintln!("{said}"))
-        .with_context(|| format!("receiving files into {}", args.folder.display()))?;
+    let received = receive(&args.folder, form(args.plain), input, |said: &str| {
+        eprintln!("{said}")
+    })
+    .with_context(|| format!("receiving files into {}", args.folder.display()))?;
     if let Some(manifest) = &list {
         make_folders(manifest, &args.folder)?;
     }
@@ -309,12 +307,18 @@ fn receive_files(args: &ReceiveArgs) -> anyhow::Result<()> {
         received.contents.entries,
         received.contents.bytes,
         received.sockets,
-        match form {
-            Form::Checked | Form::Agreed => ", as they were sent",
-            Form::Plain => "; an old golden node, so nobody can tell whether this is all",
+        match (args.plain, received.is_compared) {
+            (true, _) => "; an old golden node, so nobody can tell whether this is all",
+            (false, true) => ", as they were sent",
+            (false, false) => ", as many as were sent; only the ka session compares the rest",
         }
     );
     Ok(())
+}
+
+/// A stream that nobody but its two ends knows of.
+fn form(plain: bool) -> Form {
+    if plain { Form::Plain } else { Form::Checked }
 }
 
 fn compare_trees(args: &CompareArgs) -> anyhow::Result<()> {

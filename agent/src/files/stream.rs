@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use goldring_files::receive::{Form, Incoming, Received};
+use goldring_files::receive::{Incoming, Received};
 use goldring_files::send::{Outgoing, Sending, send};
-use goldring_transfer::ka::{Sink, Source};
+use goldring_files::trailer::Form;
+use goldring_transfer::ka::{Compared, Sink, Source};
 
 use crate::deploy;
 use crate::fault;
@@ -20,6 +21,14 @@ const HALF: u64 = 2 << 20;
 /// There a program can be made to die.
 const HALF_OF_THE_FILES: &str = "half of the files";
 
+/// How the files of a session travel.
+pub(crate) fn form(compared: Compared) -> Form {
+    match compared {
+        Compared::BySession => Form::Agreed,
+        Compared::ByNobody => Form::Checked,
+    }
+}
+
 /// These files.
 ///
 /// # Errors
@@ -29,7 +38,7 @@ pub(crate) fn source(files: Sending) -> Result<Source, String> {
         return packed(files);
     }
     let say = |said: &str| eprintln!("{said}");
-    let files = Outgoing::start(&files.source, files.plain, say).map_err(fault::one_line)?;
+    let files = Outgoing::start(&files.source, files.form, say).map_err(fault::one_line)?;
     let (files, again) = Shared::two(files);
     let check = move || match again.into_inner() {
         Some(files) => files.finish().map(drop).map_err(fault::one_line),

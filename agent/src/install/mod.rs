@@ -116,7 +116,7 @@ impl Node {
         };
         let done: Slot<T> = Arc::default();
         let mut begin = Some(begin);
-        let mut open = || {
+        let mut open = |_| {
             let begin = begin.take().ok_or("the session began twice")?;
             begin(Arc::clone(&done))
         };

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use goldring_contract::Root;
 use goldring_files::deployment::{DEPLOYMENT_FILE, Deployment, MANIFEST_FILE, PARCEL_MAX};
 use goldring_files::manifest::Manifest;
-use goldring_files::receive::Form;
+use goldring_files::trailer::Form;
 use goldring_transfer::ka::Sink;
 
 use super::{disks, room, veil};

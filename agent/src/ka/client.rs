@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use anyhow::bail;
 use goldring_contract::Root;
-use goldring_files::receive::Form;
 use goldring_transfer::ka::client::{Options, Where, go_now, receive};
 
 use super::screen::Screen;
 use super::{ClientArgs, command, ports};
 use crate::dolly::screen::rate;
 use crate::fault::Usage;
-use crate::files::stream;
+use crate::files::stream::{self, form};
 
 /// Takes part in a session, or tells its server to start.
 pub(super) fn run(args: &ClientArgs) -> anyhow::Result<()> {
@@ -23,10 +22,10 @@ pub(super) fn run(args: &ClientArgs) -> anyhow::Result<()> {
         screen.say(&format!("told {server} to start without waiting for more"));
         return Ok(());
     }
-    let mut open = || match &args.tree {
+    let mut open = |compared| match &args.tree {
         Some(tree) => {
             let say = |said: &str| eprintln!("{said}");
-            stream::sink(tree, Form::Checked, say, |_| Ok(()))
+            stream::sink(tree, form(compared), say, |_| Ok(()))
         }
         None => command::sink(&args.command),
     };

@@ -13,17 +13,17 @@ use goldring_wire::ka::server::{Fate, Late, Lead};
 use super::screen::Screen;
 use super::{ServerArgs, command, ports};
 use crate::dolly::screen::rate;
-use crate::files::stream;
+use crate::files::stream::{self, form};
 
 /// Sends the output of a command.
 pub(super) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let options = options(args)?;
     let mut screen = Screen::new(args.verbose);
-    let mut open = || match &args.tree {
+    let mut open = |compared| match &args.tree {
         Some(tree) => stream::source(Sending {
             source: Source::tree(tree),
             level: None,
-            plain: false,
+            form: form(compared),
         }),
         None => command::source(&args.command),
     };

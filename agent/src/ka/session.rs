@@ -52,7 +52,7 @@ pub(super) fn run(args: &SessionArgs) -> anyhow::Result<()> {
         bind: args.bind,
         ports: Ports::default(),
     };
-    let mut open = || folder_source(&folder);
+    let mut open = |_| folder_source(&folder);
     let summary = serve(&options, &mut open, &mut Screen::new(args.verbose))?;
     sum_up(&summary)
 }

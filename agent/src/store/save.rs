@@ -16,6 +16,7 @@ use goldring_files::store::{
     Cut, Cutter, Draft, FILES, Index, PARTIAL, StoreError, Stream, place, raw_stream,
 };
 use goldring_files::text::shown;
+use goldring_files::trailer::Form;
 
 use super::{SaveArgs, kept, name, verify};
 use crate::deploy::{Golden, Wanted, contents, look};
@@ -192,7 +193,7 @@ impl Save<'_> {
             let sending = Sending {
                 source: self.golden.manifest.source(self.root.as_path()),
                 level: None,
-                plain: false,
+                form: Form::Checked,
             };
             let screen = Arc::clone(&self.screen);
             let say = move |said: &str| locked(&screen).say(said);

@@ -16,7 +16,7 @@ use zstd::stream::write::Decoder;
 use crate::made::from_member;
 use crate::tar::{self, Abilities, FilesError, Heard, doing};
 use crate::text::shown;
-use crate::trailer::{Contents, Trailer, TrailerError, difference};
+use crate::trailer::{Contents, Form, Trailer, TrailerError, difference};
 use crate::walk::Walk;
 
 /// Bytes in one read.
@@ -27,18 +27,6 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// owners nor rights as Linux does.
 const WITHOUT_OWNERS: [FsWord; 3] = [0x4d44, 0x2011_bab0, 0x7366_746e];
 
-/// How files are received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// From goldring: the end is checked.
-    Checked,
-    /// From goldring by ka, whose ends compare all that came before this end sees its end:
-    /// with an old node among the others there is nothing behind the tar.
-    Agreed,
-    /// A tar without anything behind it, from an old golden node.
-    Plain,
-}
-
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -46,6 +34,8 @@ pub struct Received {
     pub contents: Contents,
     /// Sockets that were made.
     pub sockets: usize,
+    /// Digests were compared, not only counts.
+    pub is_compared: bool,
 }
 
 /// Receives files from `input`, which may be compressed, into the folder `target`. What tar
@@ -219,7 +209,7 @@ impl Unpacking {
             to: Some(stdin),
             listener: Some(listener.map_err(doing("listening to tar"))?),
             full,
-            walk: Walk::default(),
+            walk: Walk::new(form),
             is_lost: false,
             failed: None,
         })
@@ -279,9 +269,11 @@ impl Unpacking {
             let doing = doing(format!("making the socket {}", shown(&made.path)));
             made.make(&self.target).map_err(doing)?;
         }
+        let contents = self.walk.contents();
         Ok(Received {
-            contents: self.walk.contents(),
             sockets: trailer.made.len(),
+            is_compared: trailer.contents.digest.is_some() && contents.digest.is_some(),
+            contents,
         })
     }
 }

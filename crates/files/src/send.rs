@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use crate::made::{Made, from_member};
 use crate::tar::{self, Abilities, FilesError, Heard, Source, doing};
 use crate::text::shown;
-use crate::trailer::{Contents, END, Trailer};
+use crate::trailer::{Contents, END, Form, Trailer};
 use crate::walk::{BLOCK, Walk};
 
 /// Bytes in one read.
@@ -22,8 +22,8 @@ pub struct Sending {
     pub source: Source,
     /// Compressed by zstd with this level; an old node cannot read that.
     pub level: Option<i32>,
-    /// A tar of the kind that old nodes read, and nothing but files in it.
-    pub plain: bool,
+    /// What stands behind them.
+    pub form: Form,
 }
 
 /// What was sent.
@@ -48,7 +48,7 @@ pub fn send(
     out: impl Write,
     say: impl FnMut(&str) + Send + 'static,
 ) -> Result<Sent, FilesError> {
-    let files = Outgoing::start(&wish.source, wish.plain, say)?;
+    let files = Outgoing::start(&wish.source, wish.form, say)?;
     let Some(level) = wish.level else {
         return pump(files, out).map(|(sent, _)| sent);
     };
@@ -81,7 +81,7 @@ fn pump<W: Write>(mut files: Outgoing, mut out: W) -> Result<(Sent, W), FilesErr
 #[derive(Debug)]
 pub struct Outgoing {
     top: PathBuf,
-    plain: bool,
+    form: Form,
     tar: Option<Child>,
     /// `None`: all of the tar has passed.
     stdout: Option<ChildStdout>,
@@ -96,20 +96,20 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Starts tar. What it says goes to `say`; `plain` as in [`Sending`].
+    /// Starts tar. What it says goes to `say`; `form` as in [`Sending`].
     ///
     /// # Errors
     /// No GNU tar.
     pub fn start(
         source: &Source,
-        plain: bool,
+        form: Form,
         mut say: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self, FilesError> {
         let abilities = Abilities::ask()?;
         if let Some(lacks) = abilities.lacks() {
             say(&lacks);
         }
-        let mut child = tar::create(abilities, source, plain)
+        let mut child = tar::create(abilities, source, form == Form::Plain)
             .spawn()
             .map_err(doing("starting tar"))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
@@ -121,11 +121,11 @@ impl Outgoing {
         let listener = tar::listen(stderr, say, |_| false, &full);
         Ok(Self {
             top: source.top.clone(),
-            plain,
+            form,
             tar: Some(child),
             stdout: Some(stdout),
             listener: Some(listener.map_err(doing("listening to tar"))?),
-            walk: Walk::default(),
+            walk: Walk::new(form),
             kept: Vec::new(),
             ready: Cursor::default(),
             end: None,
@@ -163,9 +163,9 @@ impl Outgoing {
         if ended.code().is_none_or(|code| code > 1) {
             trailer.failed = heard.sentence(ended);
         }
-        let mut behind = match self.plain {
-            true => Vec::new(),
-            false => trailer.to_bytes(),
+        let mut behind = match self.form {
+            Form::Plain => Vec::new(),
+            Form::Checked | Form::Agreed => trailer.to_bytes(),
         };
         behind.extend(END);
         self.ready = Cursor::new(behind);

@@ -23,6 +23,19 @@ pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 /// A list of sockets is never longer.
 pub const TRAILER_MAX: usize = 16 << 20;
 
+/// Who compares what came with what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Whoever receives it: the trailer has a count and a digest.
+    Checked,
+    /// Both ends of a ka session, all that passes, before a receiver sees its end; so nothing is
+    /// summed up a second time. The trailer has a count, and what no tar carries. With an old
+    /// node among the others there is none.
+    Agreed,
+    /// Nobody: a tar as old nodes read it and old golden nodes send it, and nothing behind it.
+    Plain,
+}
+
 /// What a tar held.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contents {
@@ -30,8 +43,8 @@ pub struct Contents {
     pub entries: u64,
     /// Bytes of tar up to the trailer.
     pub bytes: u64,
-    /// XXH3 of these bytes, 128 bits.
-    pub digest: u128,
+    /// XXH3 of these bytes, 128 bits, where they are summed up.
+    pub digest: Option<u128>,
 }
 
 /// What a tar held, and what it could not hold.
@@ -132,11 +145,14 @@ fn comment(text: &str) -> String {
 }
 
 fn contents(pairs: &Pairs<'_>) -> Option<Contents> {
-    let digest = std::str::from_utf8(pairs.bytes("xxh3")).ok()?;
+    let digest = match std::str::from_utf8(pairs.bytes("xxh3")).ok()? {
+        "" => None,
+        digits => Some(u128::from_str_radix(digits, 16).ok()?),
+    };
     Some(Contents {
         entries: pairs.number("entries", 10)?,
         bytes: pairs.number("bytes", 10)?,
-        digest: u128::from_str_radix(digest, 16).ok()?,
+        digest,
     })
 }
 
@@ -145,8 +161,11 @@ impl fmt::Display for Trailer {
         let contents = &self.contents;
         let line = Line::new("contents")
             .number("entries", contents.entries)
-            .number("bytes", contents.bytes)
-            .with("xxh3", format!("{:032x}", contents.digest));
+            .number("bytes", contents.bytes);
+        let line = match contents.digest {
+            Some(digest) => line.with("xxh3", format!("{digest:032x}")),
+            None => line,
+        };
         write!(f, "{FIRST}\n{}", line.end())?;
         for made in &self.made {
             write!(f, "{made}")?;
@@ -185,7 +204,7 @@ impl Sum {
     }
 }
 
-/// How two ends differ, in words; `None` when they agree.
+/// How two ends differ, in words; `None` when they agree in all that both know.
 pub fn difference(sent: &Contents, came: &Contents) -> Option<String> {
     let mut all = String::new();
     for (what, sent, came) in [
@@ -196,7 +215,11 @@ pub fn difference(sent: &Contents, came: &Contents) -> Option<String> {
             let _ = write!(all, "{sent} {what} were sent and {came} came, ");
         }
     }
-    if sent.digest != came.digest {
+    if sent
+        .digest
+        .zip(came.digest)
+        .is_some_and(|(sent, came)| sent != came)
+    {
         let _ = write!(all, "the digests differ, ");
     }
     all.strip_suffix(", ").map(str::to_owned)
@@ -212,7 +235,7 @@ mod tests {
             contents: Contents {
                 entries: 7,
                 bytes: 10240,
-                digest: 0xfeed << 100,
+                digest: Some(0xfeed << 100),
             },
             made: vec![Made::plain_folder("/a b")],
             failed: "tar: ./x: Read error".to_owned(),
@@ -224,13 +247,15 @@ mod tests {
         for length in [0, 1, 800, 9_800, 99_800] {
             // Lengths of records whose number has a digit more than that of their text.
             for more in 0..200 {
-                let trailer = Trailer {
+                let mut trailer = Trailer {
                     failed: "x".repeat(length + more),
                     ..trailer()
                 };
+                // Every second one is without.
+                trailer.contents.digest = trailer.contents.digest.filter(|_| more % 2 == 0);
                 let bytes = [&trailer.to_bytes()[..], &END].concat();
                 assert_eq!(bytes.len() % BLOCK, 0);
-                let mut walk = Walk::default();
+                let mut walk = Walk::new(Form::Checked);
                 assert_eq!(walk.feed(&bytes), Ok(bytes.len()));
                 assert!(walk.has_ended());
                 assert_eq!(walk.contents().bytes, 0);
@@ -253,6 +278,8 @@ mod tests {
         assert_eq!(Trailer::parse(b"\xff\n"), Err(TrailerError::Line(1)));
         let odd = text.replace("entries=7", "entries=x");
         assert_eq!(Trailer::parse(odd.as_bytes()), Err(TrailerError::Line(2)));
+        let odd = text.replace("xxh3=", "xxh3=x");
+        assert_eq!(Trailer::parse(odd.as_bytes()), Err(TrailerError::Line(2)));
         let later = text.replace("failed", "smell");
         assert_eq!(Trailer::parse(later.as_bytes()).unwrap().failed, "");
         let long = vec![b' '; TRAILER_MAX + 1];
@@ -265,11 +292,18 @@ mod tests {
         assert_eq!(difference(&sent, &sent), None);
         let mut came = sent.clone();
         came.entries = 6;
-        came.digest = 1;
+        came.digest = Some(1);
         assert_eq!(
             difference(&sent, &came).unwrap(),
             "7 files were sent and 6 came, the digests differ"
         );
+        came.digest = None;
+        assert_eq!(
+            difference(&sent, &came).unwrap(),
+            "7 files were sent and 6 came"
+        );
+        came.entries = 7;
+        assert_eq!(difference(&came, &sent), None);
     }
 
     proptest::proptest! {

@@ -10,10 +10,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use goldring_files::compare::{self, compare};
-use goldring_files::receive::{Form, receive};
+use goldring_files::receive::receive;
 use goldring_files::send::{Outgoing, Sending, Sent, send};
 use goldring_files::tar::{FilesError, Source};
-use goldring_files::trailer::{END, Trailer, TrailerError};
+use goldring_files::trailer::{END, Form, Trailer, TrailerError};
 use goldring_files::walk::Walk;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
@@ -87,19 +87,18 @@ fn sent(tree: &Path, level: Option<i32>) -> (Vec<u8>, Sent) {
     let wish = Sending {
         source: Source::tree(tree),
         level,
-        plain: false,
+        form: Form::Checked,
     };
     let mut stream = Vec::new();
     let sent = send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
     (stream, sent)
 }
 
-/// A tar for old nodes.
-fn sent_plain(tree: &Path) -> Vec<u8> {
+fn sent_as(tree: &Path, form: Form) -> Vec<u8> {
     let wish = Sending {
         source: Source::tree(tree),
         level: None,
-        plain: true,
+        form,
     };
     let mut stream = Vec::new();
     send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
@@ -215,7 +214,7 @@ fn what_fills_an_old_stream_behind_its_end_does_no_harm() {
     let filled = output.stdout;
     // That is more than one read of the tar here. And one empty block is an end for it alone.
     let mut odd = filled.clone();
-    let mut walk = Walk::default();
+    let mut walk = Walk::new(Form::Checked);
     walk.feed(&filled).unwrap();
     odd[usize::try_from(walk.bytes()).unwrap() + 512..].fill(b'x');
     for stream in [&filled, &odd] {
@@ -268,13 +267,13 @@ fn the_golden_nodes_trouble_is_told_at_the_node() {
             ..Source::tree(tree.path())
         },
         level: None,
-        plain: false,
+        form: Form::Checked,
     };
     fs::create_dir(tree.path().join("gone")).unwrap();
     let mut stream = Vec::new();
     send(&wish, &mut stream, |_: &str| {}).unwrap();
     // A disk that cannot be read is hard to have here; what the sender says then is not.
-    let mut walk = Walk::default();
+    let mut walk = Walk::new(Form::Checked);
     walk.feed(&stream).unwrap();
     let mut trailer = Trailer::parse(walk.trailer().unwrap()).unwrap();
     trailer.failed = "tar: ./x: Read error at byte 0: Input/output error".to_owned();
@@ -296,7 +295,7 @@ fn a_file_system_that_is_not_there_fails_at_both_ends() {
     let wish = Sending {
         source: Source::tree(tree.path().join("none")),
         level: None,
-        plain: false,
+        form: Form::Checked,
     };
     let mut stream = Vec::new();
     let error = send(&wish, &mut stream, |_: &str| {}).unwrap_err();
@@ -321,7 +320,7 @@ fn a_folder_that_is_excluded_stays_behind_whatever_it_is_called() {
             ..Source::tree(tree.path())
         },
         level: None,
-        plain: false,
+        form: Form::Checked,
     };
     let mut stream = Vec::new();
     send(&wish, &mut stream, |said: &str| panic!("{said}")).unwrap();
@@ -385,14 +384,11 @@ fn it_is_the_same_however_it_is_read() {
         fs::write(tree.path().join(name), name.repeat(700)).unwrap();
     }
     drop(UnixListener::bind(tree.path().join("socket")).unwrap());
-    for plain in [false, true] {
-        let whole = match plain {
-            true => sent_plain(tree.path()),
-            false => sent(tree.path(), None).0,
-        };
+    for form in [Form::Checked, Form::Agreed, Form::Plain] {
+        let whole = sent_as(tree.path(), form);
         for step in [1, 7, 511, 700, 100_000] {
             let source = Source::tree(tree.path());
-            let mut files = Outgoing::start(&source, plain, |_: &str| {}).unwrap();
+            let mut files = Outgoing::start(&source, form, |_: &str| {}).unwrap();
             let (mut stream, mut buffer) = (Vec::new(), vec![0; step]);
             loop {
                 match files.read(&mut buffer).unwrap() {
@@ -414,7 +410,7 @@ fn a_node_that_goes_ends_the_golden_nodes_tar() {
         let wish = Sending {
             source: Source::tree(tree.path()),
             level,
-            plain: false,
+            form: Form::Checked,
         };
         let error = send(&wish, Gone(100), |_: &str| {}).unwrap_err();
         assert!(error.to_string().contains("other end has gone"), "{error}");
@@ -425,8 +421,8 @@ fn a_node_that_goes_ends_the_golden_nodes_tar() {
 #[test]
 fn an_old_node_reads_what_is_for_it() {
     let tree = ugly_tree();
-    let stream = sent_plain(tree.path());
-    let mut walk = Walk::default();
+    let stream = sent_as(tree.path(), Form::Plain);
+    let mut walk = Walk::new(Form::Checked);
     assert_eq!(walk.feed(&stream), Ok(stream.len()));
     assert!(walk.has_ended() && walk.trailer().is_none());
     let target = tempfile::tempdir().unwrap();
@@ -455,17 +451,47 @@ fn an_old_node_reads_what_is_for_it() {
 }
 
 #[test]
-fn a_new_node_takes_both_where_ka_compares() {
+fn a_new_node_takes_everything_where_ka_compares() {
     let tree = ugly_tree();
-    let (checked, plain) = (sent(tree.path(), None).0, sent_plain(tree.path()));
-    assert_eq!(
-        arrived(&checked, Form::Agreed, tree.path()).unwrap(),
-        [""; 0]
-    );
+    for form in [Form::Agreed, Form::Checked] {
+        let stream = sent_as(tree.path(), form);
+        assert_eq!(
+            arrived(&stream, Form::Agreed, tree.path()).unwrap(),
+            [""; 0]
+        );
+    }
+    let plain = sent_as(tree.path(), Form::Plain);
     let said = arrived(&plain, Form::Agreed, tree.path()).unwrap();
     assert!(said.iter().all(|line| line.contains("socket")), "{said:?}");
     let refused = arrived(&plain, Form::Checked, tree.path()).unwrap_err();
     assert!(matches!(refused, FilesError::Trailer(_)), "{refused}");
     let cut = &plain[..plain.len() - 20_480];
     assert!(arrived(cut, Form::Agreed, tree.path()).is_err());
+}
+
+/// ka has compared all of it before this end sees its end, so nobody sums it up again; what is
+/// left to compare is the count.
+#[test]
+fn where_ka_compares_nothing_is_summed_up_twice() {
+    let tree = ugly_tree();
+    let stream = sent_as(tree.path(), Form::Agreed);
+    let taken = |stream: &[u8], form| {
+        let target = tempfile::tempdir().unwrap();
+        receive(target.path(), form, stream, |_: &str| {})
+    };
+    let received = taken(&stream, Form::Agreed).unwrap();
+    assert_eq!(received.contents.digest, None);
+    // A node whose session did not compare says so.
+    let received = taken(&stream, Form::Checked).unwrap();
+    assert!(received.contents.digest.is_some() && !received.is_compared);
+    let checked = sent_as(tree.path(), Form::Checked);
+    assert!(taken(&checked, Form::Checked).unwrap().is_compared);
+    let mut walk = Walk::new(Form::Agreed);
+    walk.feed(&stream).unwrap();
+    let mut trailer = Trailer::parse(walk.trailer().unwrap()).unwrap();
+    trailer.contents.entries += 1;
+    let mut short = stream[..usize::try_from(walk.bytes()).unwrap()].to_vec();
+    short.extend([&trailer.to_bytes()[..], &END].concat());
+    let error = taken(&short, Form::Agreed).unwrap_err();
+    assert!(matches!(error, FilesError::Differ(_)), "{error}");
 }

@@ -42,7 +42,7 @@ pub(super) fn deliver(ctx: &mut Ctx) -> Result<PathBuf, Fate> {
     }
     let shared = Arc::new(Shared::default());
     let most = store::free(&ctx.root).map_or(u64::MAX, store::usable);
-    let mut open = || {
+    let mut open = |_| {
         let unpacker = Unpacker::new(&tree, most, Arc::clone(&shared));
         let unpacker = unpacker.map_err(|error| format!("making {}: {error}", tree.display()))?;
         let shared = Arc::clone(&shared);

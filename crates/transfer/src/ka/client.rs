@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use goldring_contract::Root;
 use goldring_wire::ka::client::{Action, Client, Failure, HOLD, Input, Outcome, Setup};
 use goldring_wire::ka::message::Layout;
-use goldring_wire::ka::own::Stream;
+use goldring_wire::ka::own::{Compared, Stream};
 
 use super::feed::{FeedEvent, Feeds, spawn};
 use super::find::FindError;
@@ -23,6 +23,9 @@ mod intake;
 
 use dial::{call, dial, peer};
 use intake::Intake;
+
+/// Starts what takes a stream, and is told who compares it with what was sent.
+pub type Open<'a> = dyn FnMut(Compared) -> Result<Sink, String> + 'a;
 
 /// Which server.
 #[derive(Debug, Clone)]
@@ -150,7 +153,7 @@ fn hear_out(mut control: &TcpStream) -> io::Result<()> {
 /// Not everything was received and stored.
 pub fn receive(
     options: &Options,
-    open: &mut dyn FnMut() -> Result<Sink, String>,
+    open: &mut Open<'_>,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary, ClientError> {
     let (tell, told) = mpsc::sync_channel(QUEUE);
@@ -184,7 +187,7 @@ fn attempt(
     options: &Options,
     layout: Layout,
     (tell, told): (&SyncSender<Message>, &Receiver<Message>),
-    (open, reporter): (&mut dyn FnMut() -> Result<Sink, String>, &mut dyn Reporter),
+    (open, reporter): (&mut Open<'_>, &mut dyn Reporter),
 ) -> Result<Summary, ClientError> {
     let control = dial(options, reporter)?;
     let server = peer(&control);
@@ -248,7 +251,7 @@ impl Session<'_> {
         &mut self,
         told: &Receiver<Message>,
         patience: Duration,
-        open: &mut dyn FnMut() -> Result<Sink, String>,
+        open: &mut Open<'_>,
     ) -> Result<Summary, ClientError> {
         let start = Instant::now();
         let mut beat = Instant::now();
@@ -334,7 +337,7 @@ impl Session<'_> {
     }
 
     /// Does what the machine wants, and tells what it tells.
-    fn act(&mut self, open: &mut dyn FnMut() -> Result<Sink, String>) {
+    fn act(&mut self, open: &mut Open<'_>) {
         while let Some(action) = self.client.poll_action() {
             match action {
                 Action::Send(bytes) => {
@@ -345,7 +348,7 @@ impl Session<'_> {
                 }
                 Action::Leave => self.leave(),
                 Action::Connect(parent) => self.connect(parent),
-                Action::Run => self.start(open),
+                Action::Run(compared) => self.start(compared, open),
                 Action::Serve(data, offset) => {
                     if !self.feeds.serve(data, offset, &self.ring) {
                         self.input(Input::Forgotten(data));
@@ -377,9 +380,9 @@ impl Session<'_> {
         }
     }
 
-    fn start(&mut self, open: &mut dyn FnMut() -> Result<Sink, String>) {
+    fn start(&mut self, compared: Compared, open: &mut Open<'_>) {
         self.started = Some(Instant::now());
-        let sink = match open() {
+        let sink = match open(compared) {
             Ok(sink) => sink,
             Err(why) => return self.input(Input::Failed(why)),
         };

@@ -17,6 +17,7 @@ pub use report::{Check, Event, Reporter, Sink, Source, Stop};
 
 use std::time::Duration;
 
+pub use goldring_wire::ka::own::Compared;
 use goldring_wire::ka::{CONTROL_PORT, DATA_PORT};
 
 /// Where the connections go.

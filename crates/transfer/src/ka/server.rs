@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use goldring_wire::ka::own::Stream;
+use goldring_wire::ka::own::{Compared, Stream};
 use goldring_wire::ka::server::{
     Action, ConnId, Failure, Input, Late, Lead, Outcome, Report, Server, Setup,
 };
@@ -26,6 +26,9 @@ use super::{BEAT, Event, Ports, QUEUE, Reporter, Source};
 const GLANCE: Duration = Duration::from_millis(100);
 /// So many bytes between two words about how far the source is.
 const WORD: u64 = 1 << 20;
+
+/// Starts the source of a session, and is told who compares what it gives.
+pub type Open<'a> = dyn FnMut(Compared) -> Result<Source, String> + 'a;
 
 /// How a session shall be.
 #[derive(Debug, Clone)]
@@ -101,7 +104,7 @@ enum Message {
 /// Nobody got the stream. Nodes that are lost on the way are in the summary.
 pub fn serve(
     options: &Options,
-    open: &mut dyn FnMut() -> Result<Source, String>,
+    open: &mut Open<'_>,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary, ServerError> {
     let (tell, told) = mpsc::sync_channel(QUEUE);
@@ -207,7 +210,7 @@ impl<'a> Session<'a> {
     fn run(
         &mut self,
         told: &Receiver<Message>,
-        open: &mut dyn FnMut() -> Result<Source, String>,
+        open: &mut Open<'_>,
     ) -> Result<Summary, ServerError> {
         let mut beat = Instant::now();
         loop {
@@ -306,7 +309,7 @@ impl<'a> Session<'a> {
     }
 
     /// Does what the machine wants, and tells what it tells.
-    fn act(&mut self, open: &mut dyn FnMut() -> Result<Source, String>) {
+    fn act(&mut self, open: &mut Open<'_>) {
         if !self.server.answers() {
             self.quiet.say();
         }
@@ -318,7 +321,7 @@ impl<'a> Session<'a> {
                         conn.close();
                     }
                 }
-                Action::Start => self.start(open),
+                Action::Start(compared) => self.start(compared, open),
                 Action::Limit(limit) => self.ring.set_limit(limit),
                 Action::Serve(data, offset) => {
                     if !self.feeds.serve(data, offset, &self.ring) {
@@ -343,9 +346,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn start(&mut self, open: &mut dyn FnMut() -> Result<Source, String>) {
+    fn start(&mut self, compared: Compared, open: &mut Open<'_>) {
         self.started = Some(Instant::now());
-        let source = match open() {
+        let source = match open(compared) {
             Ok(source) => source,
             Err(why) => return self.input(Input::Failed(why)),
         };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::REPORT_EVERY;
 use super::message::{Layout, Report, ToClient, ToServer};
-use super::own::{FromClient, FromServer, Stream};
+use super::own::{Compared, FromClient, FromServer, Stream};
 use super::reader::{OfServer, ServerSaid};
 use super::server::DataId;
 
@@ -84,7 +84,7 @@ pub enum Action {
     /// Connect to this parent.
     Connect(Ipv4Addr),
     /// Start the command.
-    Run,
+    Run(Compared),
     /// Send the stream from this byte on.
     Serve(DataId, u64),
     /// Close this data connection.
@@ -313,7 +313,11 @@ impl Client {
                 let settle = !self.own && self.reports && self.came > 0;
                 self.connect_at = Some(now + if settle { SETTLE } else { Duration::ZERO });
                 if self.parent.is_none() {
-                    self.actions.push_back(Action::Run);
+                    let compared = match self.own {
+                        true => Compared::BySession,
+                        false => Compared::ByNobody,
+                    };
+                    self.actions.push_back(Action::Run(compared));
                 }
                 self.parent = Some(parent);
                 self.ended = None;
@@ -355,6 +359,9 @@ impl Client {
         let Some(got) = self.ended else {
             return self.fail(Failure::Nonsense("the end, while data still comes"));
         };
+        if self.own && self.promised.is_none() {
+            return self.fail(Failure::Nonsense("the end, and not what all of it was"));
+        }
         if let Some(sent) = self.promised.filter(|sent| *sent != got) {
             let same = got.bytes == sent.bytes;
             return self.fail(Failure::Damaged {

@@ -23,6 +23,16 @@ pub struct Stream {
     pub digest: u64,
 }
 
+/// Who compares what a node got with what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// The session: both ends are goldring, and nobody's sink sees its end before both agree on
+    /// a [`Stream`].
+    BySession,
+    /// Nobody: an old program is among them.
+    ByNobody,
+}
+
 /// From a server of goldring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromServer {

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use self::gather::Conn;
 use self::node::Node;
-use super::own::{FromServer, Stream};
+use super::own::{Compared, FromServer, Stream};
 
 pub use self::node::{Fate, Report};
 pub use self::told::{Event, Failure};
@@ -140,7 +140,7 @@ pub enum Action {
     /// Close this control connection, when what was to be sent is sent.
     Close(ConnId),
     /// Start the source.
-    Start,
+    Start(Compared),
     /// Read the source up to this byte of the stream only.
     Limit(u64),
     /// Send the stream from this byte on.

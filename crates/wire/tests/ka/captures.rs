@@ -190,7 +190,7 @@ impl Replay {
                     let message = ToClient::parse(Layout::A32, &bytes).unwrap();
                     self.said.entry(who).or_default().push(message);
                 }
-                Action::Start => self.started = true,
+                Action::Start(_) => self.started = true,
                 _ => {}
             }
         }

@@ -340,15 +340,17 @@ fn a_copy_that_differs_is_an_error_of_the_node() {
         bytes: 5,
         digest: 1234,
     };
-    for (promised, fails) in [
-        (None, false),
-        (Some(good), false),
-        (Some(Stream { digest: 1, ..good }), true),
-        (Some(Stream { bytes: 6, ..good }), true),
+    for (is_own, promised, fails) in [
+        // An old server says nothing; of one of ours the word must not be missing.
+        (false, None, false),
+        (true, None, true),
+        (true, Some(good), false),
+        (true, Some(Stream { digest: 1, ..good }), true),
+        (true, Some(Stream { bytes: 6, ..good }), true),
     ] {
         let (mut client, now) = node_machine();
         let mut hear = |bytes: Vec<u8>| client.handle(now, client::Input::Received(&bytes));
-        if promised.is_some() {
+        if is_own {
             hear(FromServer::Welcome.emit(Layout::A32));
         }
         hear(ToClient::Parent(HERE).emit(Layout::A32));
@@ -405,10 +407,12 @@ fn whoever_has_everything_does_its_work_without_the_server() {
         client.handle(now, client::Input::Received(&bytes));
     }
     client.handle(now, client::Input::ParentEnded(all));
-    client.handle(
-        now,
-        client::Input::Received(&ToClient::EndOfFlow.emit(Layout::A32)),
-    );
+    for bytes in [
+        FromServer::Ended(all).emit(Layout::A32),
+        ToClient::EndOfFlow.emit(Layout::A32),
+    ] {
+        client.handle(now, client::Input::Received(&bytes));
+    }
     client.handle(now, client::Input::Closed);
     client.handle(now, client::Input::Failed("no room".into()));
     let failed = client::Outcome::Failed(client::Failure::Here("no room".into()));

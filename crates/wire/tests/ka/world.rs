@@ -352,7 +352,7 @@ impl World {
                     let i = conn.0 as usize;
                     self.post((1, i), What::DownClosed(i));
                 }
-                Action::Start => self.started = true,
+                Action::Start(_) => self.started = true,
                 Action::Limit(limit) => self.limit = limit,
                 Action::Serve(data, offset) => {
                     assert!(offset >= oldest, "the server no longer has {offset}");
@@ -393,7 +393,7 @@ impl World {
                         client::Action::Send(bytes) => Wants::Say(bytes),
                         client::Action::Leave => Wants::LeaveParent,
                         client::Action::Connect(parent) => Wants::Connect(parent),
-                        client::Action::Run => Wants::Say(Vec::new()),
+                        client::Action::Run(_) => Wants::Say(Vec::new()),
                         client::Action::Serve(data, offset) => Wants::Serve(data, offset),
                         client::Action::Drop(data) => Wants::Drop(data),
                         client::Action::EndOfData => Wants::EndOfData,

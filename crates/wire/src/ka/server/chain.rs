@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::node::{Fate, Link, Node, Seat};
 use super::{ATTACH, Action, DataId, Event, Failure, LEAVES_ASKED, Lead, PROBE, Phase, Server};
 use crate::ka::message::{Report, ToClient, ToServer};
-use crate::ka::own::{FromClient, FromServer};
+use crate::ka::own::{Compared, FromClient, FromServer};
 use crate::ka::reader::ClientSaid;
 use crate::ka::{OLD_HISTORY, REPORT_EVERY, tree};
 
@@ -453,7 +453,12 @@ impl Server {
         self.phase = Phase::Flowing;
         self.events.push_back(Event::Complete);
         self.bound();
-        self.actions.push_back(Action::Start);
+        let mut here = self.nodes.iter().filter(|node| node.is_here());
+        let compared = match here.all(|node| node.own) {
+            true => Compared::BySession,
+            false => Compared::ByNobody,
+        };
+        self.actions.push_back(Action::Start(compared));
     }
 
     /// How far the source may go so that nobody forgets what a node may need.
