@@ -9,11 +9,11 @@ use std::thread;
 use goldring_files::receive::{Incoming, Received};
 use goldring_files::send::{Outgoing, Sending, send};
 use goldring_files::trailer::Form;
+use goldring_sys::pipe::widen;
 use goldring_transfer::ka::{Compared, Sink, Source};
 
 use crate::deploy;
 use crate::fault;
-use crate::ka::command::widen;
 use crate::killpoint::{reading_within, writing_within};
 
 /// In tests: more than the files of any system begin with, and less than those of a small one.

@@ -24,8 +24,8 @@ use goldring_transfer::ka::{Ports, Sink};
 
 use self::work::{Here, prepare};
 use crate::fault;
-use crate::ka::command::widen;
 use crate::ka::screen::Screen;
+use goldring_sys::pipe::widen;
 
 /// Waits for the golden node and becomes its clone. `base` is what `kaopt=` says, `disks`
 /// which disk stands for which of the golden node, where that is given.

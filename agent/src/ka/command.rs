@@ -2,17 +2,14 @@
 //! they have started.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use goldring_sys::pipe::{Filled, widen};
 use goldring_transfer::ka::{Check, Sink, Source, Stop};
 use rustix::process::{Pid, Signal, kill_process_group};
-
-/// As much as a pipe may hold without being root (`/proc/sys/fs/pipe-max-size`).
-const PIPE: usize = 1 << 20;
 
 /// A command of the shell whose output is the stream.
 pub(super) fn source(command: &str) -> Result<Source, String> {
@@ -28,7 +25,7 @@ pub(crate) fn source_of(mut command: Command) -> Result<Source, String> {
     widen(&output);
     let (check, stop) = watch(child, name);
     Ok(Source {
-        reader: Box::new(output),
+        reader: Box::new(Filled::new(output)),
         check,
         stop,
     })
@@ -97,11 +94,6 @@ fn verdict(name: &str, status: io::Result<ExitStatus>) -> Result<(), String> {
         Ok(status) => Err(format!("the command `{name}` failed: {status}")),
         Err(error) => Err(format!("waiting for the command `{name}`: {error}")),
     }
-}
-
-/// A wider pipe wakes up fewer times; a narrow one works as well.
-pub(crate) fn widen(pipe: impl AsFd) {
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use goldring_sys::pipe;
 use rustix::fs::FsWord;
 use zstd::stream::write::Decoder;
 
@@ -166,7 +168,7 @@ struct Unpacking {
     target: PathBuf,
     form: Form,
     tar: Option<Child>,
-    to: Option<ChildStdin>,
+    to: Option<UnixStream>,
     listener: Option<JoinHandle<Heard>>,
     full: Arc<AtomicBool>,
     walk: Walk,
@@ -190,14 +192,15 @@ impl Unpacking {
             let error = ErrorKind::NotADirectory.into();
             return Err(FilesError::Io(shown(target), error));
         }
+        let (to, theirs) = pipe::pair().map_err(doing("starting tar"))?;
         let mut child = tar::extract(abilities, target)
+            .stdin(theirs)
             .spawn()
             .map_err(doing("starting tar"))?;
-        let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
+        let Some(stderr) = child.stderr.take() else {
             tar::kill(child);
-            return Err(FilesError::Tar("tar has no input".to_owned()));
+            return Err(FilesError::Tar("tar says nothing".to_owned()));
         };
-        tar::widen(&stdin);
         let full = Arc::default();
         let place = target.to_owned();
         let forgive = move |name: &[u8]| has_no_owners(&place, name);
@@ -206,7 +209,7 @@ impl Unpacking {
             target: target.to_owned(),
             form,
             tar: Some(child),
-            to: Some(stdin),
+            to: Some(to),
             listener: Some(listener.map_err(doing("listening to tar"))?),
             full,
             walk: Walk::new(form),

@@ -1,10 +1,13 @@
 //! The golden node's end: a tar, and before its end what it held.
 
 use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout};
+use std::process::Child;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use goldring_sys::pipe::{self, Filled};
 
 use crate::made::{Made, from_member};
 use crate::tar::{self, Abilities, FilesError, Heard, Source, doing};
@@ -84,7 +87,7 @@ pub struct Outgoing {
     form: Form,
     tar: Option<Child>,
     /// `None`: all of the tar has passed.
-    stdout: Option<ChildStdout>,
+    stdout: Option<Filled<UnixStream>>,
     listener: Option<JoinHandle<Heard>>,
     walk: Walk,
     /// Bytes that may become a header, and may become the end, which tar does not send.
@@ -109,21 +112,22 @@ impl Outgoing {
         if let Some(lacks) = abilities.lacks() {
             say(&lacks);
         }
+        let (from, theirs) = pipe::pair().map_err(doing("starting tar"))?;
         let mut child = tar::create(abilities, source, form == Form::Plain)
+            .stdout(theirs)
             .spawn()
             .map_err(doing("starting tar"))?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        let Some(stderr) = child.stderr.take() else {
             tar::kill(child);
-            return Err(FilesError::Tar("tar has no output".to_owned()));
+            return Err(FilesError::Tar("tar says nothing".to_owned()));
         };
-        tar::widen(&stdout);
         let full = Arc::default();
         let listener = tar::listen(stderr, say, |_| false, &full);
         Ok(Self {
             top: source.top.clone(),
             form,
             tar: Some(child),
-            stdout: Some(stdout),
+            stdout: Some(Filled::new(from)),
             listener: Some(listener.map_err(doing("listening to tar"))?),
             walk: Walk::new(form),
             kept: Vec::new(),

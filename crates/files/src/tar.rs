@@ -23,8 +23,6 @@ const BLOCKING: &str = "--blocking-factor=128";
 /// xfs shows its access control lists a second time under names of its own, which mean
 /// nothing to any other file system (`fs/xfs/xfs_xattr.c`).
 const XFS_ACLS: &str = "--xattrs-exclude=trusted.SGI_ACL_*";
-/// How much the pipe to or from tar holds.
-const PIPE: usize = 1 << 20;
 /// How many troubles are kept to be told at the end.
 const TROUBLES: usize = 20;
 /// A line of tar is never longer: two names and a sentence.
@@ -166,7 +164,7 @@ impl Source {
 /// blocks of the usual size, so that it has taken all when it has seen the end.
 const FOR_OLD: [&str; 2] = ["--sparse-version=0.0", "--blocking-factor=20"];
 
-/// The tar that reads `source` and writes to its stdout; `old`: for old nodes.
+/// The tar that reads `source` and writes to the stdout that it is given; `old`: for old nodes.
 pub fn create(abilities: Abilities, source: &Source, old: bool) -> Command {
     let mut command = plain("tar");
     command
@@ -189,11 +187,11 @@ pub fn create(abilities: Abilities, source: &Source, old: bool) -> Command {
     let mut places: Vec<&PathBuf> = source.places.iter().collect();
     places.sort_by_key(|place| Reverse(place.components().count()));
     command.args(places.into_iter().map(|place| member(place)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdin(Stdio::null());
     command
 }
 
-/// The tar that takes a stream at its stdin and writes it below `target`.
+/// The tar that takes a stream at the stdin that it is given and writes it below `target`.
 pub fn extract(abilities: Abilities, target: &Path) -> Command {
     let mut command = plain("tar");
     command
@@ -206,7 +204,7 @@ pub fn extract(abilities: Abilities, target: &Path) -> Command {
         .args(abilities.options())
         .arg("--directory")
         .arg(target);
-    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    command.stdout(Stdio::null());
     command
 }
 
@@ -241,11 +239,6 @@ fn pattern(path: &Path) -> OsString {
         pattern.push(byte);
     }
     OsString::from_vec(pattern)
-}
-
-/// Makes a pipe hold more; a smaller one is slower and nothing else.
-pub(crate) fn widen(pipe: impl std::os::fd::AsFd) {
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
 }
 
 /// What a line of tar means.

@@ -16,6 +16,7 @@ pub mod module;
 pub mod mount;
 pub mod netlink;
 pub mod packet;
+pub mod pipe;
 pub mod power;
 pub mod process;
 pub mod random;
