@@ -4,7 +4,7 @@
 
 use goldring_files::deployment::Deployment;
 use goldring_files::manifest::Manifest;
-use goldring_files::tar::Said;
+use goldring_files::said::Said;
 use goldring_files::trailer::{Form, Trailer};
 use goldring_files::walk::Walk;
 use libfuzzer_sys::fuzz_target;

@@ -3,7 +3,7 @@
 //! tar cannot carry ([`made`]), and whether two trees are the same ([`compare`]).
 //!
 //! GNU tar reads and writes the files themselves: it is the one program that carries
-//! everything they have. What is here stands around it.
+//! everything they have. What is here stands around it ([`mod@tar`], [`said`]).
 
 pub mod compare;
 pub mod deployment;
@@ -12,6 +12,7 @@ pub mod made;
 pub mod manifest;
 pub mod partfiles;
 pub mod receive;
+pub mod said;
 pub mod select;
 pub mod send;
 pub mod store;

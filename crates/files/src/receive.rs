@@ -16,7 +16,8 @@ use rustix::fs::FsWord;
 use zstd::stream::write::Decoder;
 
 use crate::made::from_member;
-use crate::tar::{self, Abilities, FilesError, Heard, doing};
+use crate::said::{Heard, listen};
+use crate::tar::{self, Abilities, FilesError, doing};
 use crate::text::shown;
 use crate::trailer::{Contents, Form, Trailer, TrailerError, difference};
 use crate::walk::Walk;
@@ -204,7 +205,7 @@ impl Unpacking {
         let full = Arc::default();
         let place = target.to_owned();
         let forgive = move |name: &[u8]| has_no_owners(&place, name);
-        let listener = tar::listen(stderr, say, forgive, &full);
+        let listener = listen(stderr, say, forgive, &full);
         Ok(Self {
             target: target.to_owned(),
             form,

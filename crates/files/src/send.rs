@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use goldring_sys::pipe::{self, Filled};
 
 use crate::made::{Made, from_member};
-use crate::tar::{self, Abilities, FilesError, Heard, Source, doing};
+use crate::said::{Heard, listen};
+use crate::tar::{self, Abilities, FilesError, Source, doing};
 use crate::text::shown;
 use crate::trailer::{Contents, END, Form, Trailer};
 use crate::walk::{BLOCK, Walk};
@@ -122,7 +123,7 @@ impl Outgoing {
             return Err(FilesError::Tar("tar says nothing".to_owned()));
         };
         let full = Arc::default();
-        let listener = tar::listen(stderr, say, |_| false, &full);
+        let listener = listen(stderr, say, |_| false, &full);
         Ok(Self {
             top: source.top.clone(),
             form,
