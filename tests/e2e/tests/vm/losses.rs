@@ -165,7 +165,8 @@ fn lose_one(scene: &mut Scene, mut nodes: Vec<Guest>) -> Result<()> {
         node.expect("is cloned", CLONE)?;
         node.expect_reboot(LIMIT)?;
     }
-    scene.expect_golden("for 10.0.1.32 to come back", CLONE)?;
+    // On a machine that is busy with other things it may not be the only one.
+    scene.expect_golden(" to come back", CLONE)?;
     back.expect("is cloned", CLONE)?;
     back.expect_reboot(LIMIT)?;
     scene.expect_golden("3 of 3 clones are complete", LIMIT)?;
