@@ -7,6 +7,7 @@
 
 pub mod beneath;
 pub mod block;
+pub mod buffers;
 pub mod clock;
 pub mod icmp6;
 pub mod kmsg;

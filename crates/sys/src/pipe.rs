@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt;
+
+use crate::buffers;
 
 /// As much as a pipe may hold without being root (`/proc/sys/fs/pipe-max-size`).
 const WIDTH: usize = 1 << 20;
@@ -28,10 +29,8 @@ pub fn widen(pipe: impl AsFd) {
 pub fn pair() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     for end in [&ours, &theirs] {
-        // As with a pipe. Only root may have more than `/proc/sys/net/core/wmem_max`.
-        if sockopt::set_socket_send_buffer_size_force(end, WIDTH).is_err() {
-            let _ = sockopt::set_socket_send_buffer_size(end, WIDTH);
-        }
+        // As with a pipe.
+        buffers::send(end, WIDTH);
     }
     Ok((ours, theirs.into()))
 }

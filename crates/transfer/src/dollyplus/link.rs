@@ -9,11 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use goldring_contract::limits::{DOLLY_CONTROL_PORT, DOLLY_DATA_PORT};
+use goldring_sys::buffers;
 use goldring_wire::dollyplus::own;
 use goldring_wire::dollyplus::packet::{Command, HEAD, Head, List, Strange};
 use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, sockopt};
+use rustix::net::{RecvFlags, SendFlags};
 
 use super::bank::Bank;
 use crate::dolly::net::{keep_alive, must_answer, readable};
@@ -106,9 +107,8 @@ impl Link {
     /// the peer is, because one that waits for others takes nothing, and is alive.
     pub(super) fn new(stream: TcpStream, stall: Duration) -> Result<Self, Trouble> {
         keep_alive(&stream, stall)?;
-        // What is refused is smaller than asked for, which does no harm.
-        let _ = sockopt::set_socket_send_buffer_size(&stream, SOCKET_BUFFER);
-        let _ = sockopt::set_socket_recv_buffer_size(&stream, SOCKET_BUFFER);
+        buffers::send(&stream, SOCKET_BUFFER);
+        buffers::receive(&stream, SOCKET_BUFFER);
         stream.set_write_timeout(Some(LOOK))?;
         Ok(Self {
             stream,
