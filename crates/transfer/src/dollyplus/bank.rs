@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use goldring_wire::dollyplus::own;
 use goldring_wire::dollyplus::pace::Pace;
 use goldring_wire::dollyplus::window::{Forgotten, Limits, Window};
 
@@ -14,12 +15,15 @@ use super::chunk::{Chunk, Item};
 
 /// How often a thread that waits looks around.
 const GLANCE: Duration = Duration::from_millis(200);
-/// As long as no more chunks than this are not written, sending waits for the writing
+/// As long as no more bytes than this, or one chunk, are not written, sending waits for the writing
 /// (but never longer than a [`GLANCE`]): what is stored is sent without a copy, and its
 /// memory is free for what comes next while it is still in the processor's caches.
-const KEEPS_UP: u64 = 12;
-/// Nobody is woken for fewer chunks while more are at hand.
-const CALL: u64 = 4;
+const KEEPS_UP: u64 = 12 * CHUNK;
+/// A chunk among goldring.
+const CHUNK: u64 = own::CHUNK as u64;
+/// Nobody is woken for fewer bytes while more are at hand. A chunk of old programs is more than that
+/// alone: each computer that held it back until the next one is here would add its time to the ring's.
+const CALL: u64 = 4 * CHUNK;
 /// No thread takes more chunks at once.
 const BATCH: u64 = 4;
 
@@ -29,7 +33,7 @@ struct State {
     items: VecDeque<Arc<Item>>,
     /// The number of the first of `items`.
     first: u64,
-    /// So many came since somebody was woken for it.
+    /// So many bytes came since somebody was woken for them.
     uncalled: u64,
     /// Nothing more comes.
     closed: bool,
@@ -185,11 +189,11 @@ impl Bank {
         let mut state = self.lock();
         if let Item::Chunk(chunk) = &item {
             state.received += u64::from(chunk.about.length);
+            state.uncalled += u64::from(chunk.about.length);
         }
         state.items.push_back(Arc::new(item));
         state.window.take();
         state.settle();
-        state.uncalled += 1;
         if !more || state.uncalled >= CALL {
             self.call(&mut state);
         }
@@ -413,8 +417,13 @@ impl State {
         };
         let unwritten = self.window.unwritten();
         let behind = self.window.wanted() - unwritten;
-        let waits = next >= unwritten && behind <= KEEPS_UP;
-        waits && matches!(self.item(next).as_deref(), Some(Item::Chunk(chunk)) if chunk.is_plain())
+        match self.item(next).as_deref() {
+            Some(Item::Chunk(chunk)) if next >= unwritten && chunk.is_plain() => {
+                let most = KEEPS_UP / u64::from(chunk.about.length).max(CHUNK);
+                behind <= most.max(1)
+            }
+            _ => false,
+        }
     }
 
     fn item(&self, number: u64) -> Option<Arc<Item>> {

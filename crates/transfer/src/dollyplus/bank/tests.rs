@@ -72,6 +72,24 @@ fn what_is_stored_is_sent_from_there_and_sent_again_from_there() {
     assert_eq!(bank.level().unsent, 2);
 }
 
+/// A chunk of old programs takes a tenth of a second on a slow link; each computer of the ring
+/// that sat on it until the next one is here would take as long once more.
+#[test]
+fn a_large_chunk_is_passed_on_at_once() {
+    let bank = Bank::new(Limits::OLD, true, 0);
+    bank.put(Item::Chunk(chunk(&bank, 1000)), true);
+    assert_eq!(bank.lock().uncalled, 1000, "more is at hand");
+    let large = goldring_wire::dollyplus::CHUNK as u32;
+    bank.put(Item::Chunk(chunk(&bank, large)), true);
+    assert_eq!(bank.lock().uncalled, 0, "the others are called");
+    bank.sent(1);
+    // That it is stored first is worth waiting for, as long as the disk keeps up.
+    bank.written(one());
+    assert!(bank.lock().is_stored_soon());
+    bank.put(Item::Chunk(chunk(&bank, large)), true);
+    assert!(!bank.lock().is_stored_soon());
+}
+
 #[test]
 fn what_the_golden_node_sends_again_is_what_its_input_holds_now() {
     let file = Arc::new(tempfile::tempfile().unwrap());
