@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use goldring_contract::Root;
+use goldring_files::trailer::TrailerError;
 use goldring_transfer::ka::client::{Options, Where, go_now, receive};
 
 use super::screen::Screen;
@@ -25,7 +26,11 @@ pub(super) fn run(args: &ClientArgs) -> anyhow::Result<()> {
     let mut open = |compared| match &args.tree {
         Some(tree) => {
             let say = |said: &str| eprintln!("{said}");
-            stream::sink(tree, form(compared), say, |_| Ok(()))
+            stream::sink(tree, form(compared), say, |received| {
+                // ka compares what came, and cannot know whether that is all.
+                ensure!(!received.is_bare, TrailerError::Absent);
+                Ok(())
+            })
         }
         None => command::sink(&args.command),
     };

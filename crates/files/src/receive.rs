@@ -39,6 +39,8 @@ pub struct Received {
     pub sockets: usize,
     /// Digests were compared, not only counts.
     pub is_compared: bool,
+    /// Nothing behind the files told what they were.
+    pub is_bare: bool,
 }
 
 /// Receives files from `input`, which may be compressed, into the folder `target`. What tar
@@ -275,6 +277,7 @@ impl Unpacking {
         }
         let contents = self.walk.contents();
         Ok(Received {
+            is_bare: self.walk.trailer().is_none(),
             sockets: trailer.made.len(),
             is_compared: trailer.contents.digest.is_some() && contents.digest.is_some(),
             contents,

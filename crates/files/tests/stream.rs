@@ -481,6 +481,9 @@ fn where_ka_compares_nothing_is_summed_up_twice() {
     };
     let received = taken(&stream, Form::Agreed).unwrap();
     assert_eq!(received.contents.digest, None);
+    assert!(!received.is_bare);
+    let plain = sent_as(tree.path(), Form::Plain);
+    assert!(taken(&plain, Form::Agreed).unwrap().is_bare);
     // A node whose session did not compare says so.
     let received = taken(&stream, Form::Checked).unwrap();
     assert!(received.contents.digest.is_some() && !received.is_compared);
