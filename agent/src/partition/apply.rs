@@ -154,8 +154,12 @@ pub(crate) fn tool(
 
 /// Mounts a btrfs for as long as its subvolumes are made.
 fn subvolumes(runner: &mut dyn Runner, device: &str, names: &[String]) -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join(format!("goldring-{}", std::process::id()));
-    fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let folder = tempfile::Builder::new()
+        .prefix("goldring-")
+        .tempdir()
+        .context("making a folder to mount at")?
+        // It is not removed with what is in it: that may be the file system.
+        .keep();
     let place = folder.to_string_lossy();
     let made = tool(runner, "mount", &["-t", "btrfs", device, &place]).and_then(|_| {
         let all = names.iter().try_for_each(|name| {
