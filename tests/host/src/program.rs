@@ -1,5 +1,6 @@
 //! Programs in namespaces: started, watched, signalled by their own id, never left.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -219,10 +220,30 @@ impl Program {
     }
 }
 
+thread_local! {
+    /// What the programs of this thread's story had said when they were ended.
+    static LAST_WORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the programs of a story that has just failed with `why` said, but for those that it
+/// quotes itself: the one that is waited for is seldom the one that is at fault.
+#[must_use]
+pub fn last_words(why: &str) -> String {
+    let all = LAST_WORDS.take();
+    let others = all.iter().filter(|words| {
+        let said = words.split_once('\n').map_or("", |(_, said)| said);
+        !said.trim().is_empty() && !why.contains(said)
+    });
+    others.fold(String::new(), |text, words| text + "\n--- " + words)
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended.
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        let end = self.child.wait();
+        let end = end.map_or_else(|error| error.to_string(), |end| end.to_string());
+        let words = format!("{}, {end}:\n{}", self.name, self.said());
+        LAST_WORDS.with_borrow_mut(|all| all.push(words));
     }
 }

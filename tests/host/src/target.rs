@@ -57,19 +57,49 @@ impl Loop {
                 .output()?;
             if output.status.success() {
                 let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-                return Ok(Self { device });
+                let device = Self { device };
+                // Those of a disk that had this number before; they would be in the way.
+                device.forget_partitions()?;
+                return Ok(device);
             }
             said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             thread::sleep(PAUSE);
         }
         bail!("losetup: {said}");
     }
+
+    /// Makes the kernel forget all partitions. One that was mounted by a program which has
+    /// just been killed is in use for a moment longer.
+    fn forget_partitions(&self) -> Result<()> {
+        for _ in 0..TRIES {
+            if self.partitions()?.is_empty() {
+                return Ok(());
+            }
+            if run("partx", &["-d", &self.device]).is_err() {
+                thread::sleep(PAUSE);
+            }
+        }
+        bail!("{} are still in use", self.partitions()?.join(" "));
+    }
+
+    /// The names of those that the kernel knows.
+    fn partitions(&self) -> Result<Vec<String>> {
+        let name = self.device.trim_start_matches("/dev/");
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(Path::new("/sys/block").join(name))? {
+            let entry = entry?;
+            if entry.path().join("partition").exists() {
+                found.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
         // The device may be gone. Partitions would stay when it is something else.
-        let _ = run("partx", &["-d", &self.device]);
+        let _ = self.forget_partitions();
         let _ = run("losetup", &["-d", &self.device]);
     }
 }

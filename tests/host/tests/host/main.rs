@@ -132,10 +132,7 @@ fn main() {
     let table = table::rows().map(|row| {
         let ignored = reason.is_some() || (row.is_long() && long.is_some());
         let goldring = Arc::clone(&goldring);
-        let work = move || {
-            timed(&row.to_string(), || row.run(&goldring))
-                .map_err(|error| Failed::from(format!("{error:#}")))
-        };
+        let work = move || told(&row.to_string(), || row.run(&goldring));
         Trial::test(row.to_string(), work)
             .with_ignored_flag(ignored)
             .with_kind(reason.as_deref().map_or("", |_| "lacks something"))
@@ -145,9 +142,7 @@ fn main() {
         .flat_map(|(stories, reason)| stories.iter().map(move |story| (story, reason)))
         .map(|((name, story), reason)| {
             let (goldring, story) = (Arc::clone(&goldring), *story);
-            let work = move || {
-                timed(name, || story(&goldring)).map_err(|error| Failed::from(format!("{error:#}")))
-            };
+            let work = move || told(name, || story(&goldring));
             Trial::test(*name, work)
                 .with_ignored_flag(reason.is_some())
                 .with_kind(reason.as_deref().map_or("", |_| "lacks something"))
@@ -157,4 +152,12 @@ fn main() {
     let conclusion = libtest_mimic::run(&arguments, trials);
     print_slowest();
     conclusion.exit();
+}
+
+/// Runs a story; when it fails, says why and what all of its programs said.
+fn told(name: &str, story: impl FnOnce() -> Result<()>) -> Result<(), Failed> {
+    let result = timed(name, story);
+    let why = result.as_ref().err().map(|error| format!("{error:#}"));
+    let words = program::last_words(why.as_deref().unwrap_or_default());
+    why.map_or(Ok(()), |why| Err(Failed::from(why + &words)))
 }
