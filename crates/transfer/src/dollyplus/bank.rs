@@ -15,15 +15,13 @@ use super::chunk::{Chunk, Item};
 
 /// How often a thread that waits looks around.
 const GLANCE: Duration = Duration::from_millis(200);
-/// As long as no more bytes than this, or one chunk, are not written, sending waits for the writing
+/// As long as no more chunks than this are not written, sending waits for the writing
 /// (but never longer than a [`GLANCE`]): what is stored is sent without a copy, and its
 /// memory is free for what comes next while it is still in the processor's caches.
-const KEEPS_UP: u64 = 12 * CHUNK;
-/// A chunk among goldring.
-const CHUNK: u64 = own::CHUNK as u64;
-/// Nobody is woken for fewer bytes while more are at hand. A chunk of old programs is more than that
-/// alone: each computer that held it back until the next one is here would add its time to the ring's.
-const CALL: u64 = 4 * CHUNK;
+const KEEPS_UP: u64 = 12;
+/// Nobody is woken for fewer bytes while more are at hand. A golden node's chunk for old programs
+/// is more than that alone.
+const CALL: u64 = 4 * own::CHUNK as u64;
 /// No thread takes more chunks at once.
 const BATCH: u64 = 4;
 
@@ -339,35 +337,46 @@ impl Bank {
         self.lock().window.rewind(number)
     }
 
-    /// The number of the chunk that an old neighbour calls `in_file`: it counts within
-    /// the file, and means the one that is just being sent.
-    pub(super) fn number_of(&self, in_file: u32) -> Option<u64> {
+    /// What a new old neighbour means with the number of the chunk that it wants: they count
+    /// within a file and do not say in which one they are. `told`: the file that was begun
+    /// with the neighbour before it, if any. Gives the number of the item to go on with, and
+    /// the file that the neighbour is in.
+    ///
+    /// # Errors
+    /// It is not here any more, or could be in several small files.
+    pub(super) fn meant(
+        &self,
+        told: Option<u16>,
+        wanted: u32,
+    ) -> Result<(u64, Option<u16>), &'static str> {
         let state = self.lock();
-        let chunks = || {
-            let numbered = (state.first..).zip(&state.items);
-            numbered.filter_map(|(number, item)| match item.as_ref() {
-                Item::Chunk(chunk) => Some((number, chunk)),
-                _ => None,
-            })
-        };
         let unsent = state.window.unsent();
-        let current = chunks().rfind_file(unsent)?;
-        let mut last = None;
-        for (number, chunk) in chunks().filter(|(_, chunk)| chunk.about.file == current) {
-            if chunk.in_file == in_file {
-                return Some(number);
+        let Some(told) = told else {
+            // Nobody has got anything.
+            return (wanted == 0)
+                .then_some((unsent, None))
+                .ok_or("and nothing was sent yet");
+        };
+        let mut places = Vec::new();
+        for (number, item) in (state.first..).zip(&state.items) {
+            let Item::Chunk(chunk) = item.as_ref() else {
+                continue;
+            };
+            let file = chunk.about.file;
+            if chunk.part.at == 0 && chunk.part.number == wanted && file <= told {
+                places.push((number, Some(file)));
             }
-            last = Some((number, chunk.in_file));
+            if chunk.ends_whole() && chunk.part.number + 1 == wanted {
+                places.push((number + 1, Some(file)));
+            }
         }
-        let (number, highest) = last?;
-        (in_file == highest + 1).then_some(number + 1)
-    }
-
-    /// The file of the chunk with this number.
-    pub(super) fn file_of(&self, number: u64) -> Option<u16> {
-        match self.lock().item(number).as_deref() {
-            Some(Item::Chunk(chunk)) => Some(chunk.about.file),
-            _ => None,
+        // It cannot be further than the one before it.
+        places.retain(|(number, _)| *number <= unsent);
+        places.dedup();
+        match places[..] {
+            [place] => Ok(place),
+            [] => Err("which is not here any more"),
+            _ => Err("and old programs do not say of which file"),
         }
     }
 
@@ -418,10 +427,7 @@ impl State {
         let unwritten = self.window.unwritten();
         let behind = self.window.wanted() - unwritten;
         match self.item(next).as_deref() {
-            Some(Item::Chunk(chunk)) if next >= unwritten && chunk.is_plain() => {
-                let most = KEEPS_UP / u64::from(chunk.about.length).max(CHUNK);
-                behind <= most.max(1)
-            }
+            Some(Item::Chunk(chunk)) => next >= unwritten && chunk.is_plain() && behind <= KEEPS_UP,
             _ => false,
         }
     }
@@ -450,19 +456,6 @@ impl State {
             self.items.pop_front();
             self.first += 1;
         }
-    }
-}
-
-/// The file of the chunk at a number, or of the last one before it.
-trait FindFile {
-    fn rfind_file(self, number: u64) -> Option<u16>;
-}
-
-impl<'a, I: Iterator<Item = (u64, &'a Chunk)>> FindFile for I {
-    fn rfind_file(self, number: u64) -> Option<u16> {
-        self.take_while(|(at, _)| *at <= number)
-            .last()
-            .map(|(_, chunk)| chunk.about.file)
     }
 }
 

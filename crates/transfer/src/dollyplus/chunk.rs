@@ -61,16 +61,41 @@ impl Drop for Bytes {
     }
 }
 
-/// A piece of a file.
+/// A piece of a file. In a ring with old peers it is a part of one of their chunks.
 #[derive(Debug)]
 pub(super) struct Chunk {
     /// What goldring says of it; in a ring with old peers, too.
     pub(super) about: own::Chunk,
-    /// Its number within its file, which is what old peers count.
-    pub(super) in_file: u32,
+    pub(super) part: Part,
     payload: Payload,
     /// Where it was read, on the golden node, if it can be read there again.
     origin: Option<Arc<File>>,
+}
+
+/// A part of a chunk of old peers, which is 4 MiB long: whoever kept all of it back until its
+/// last byte is here would cost a long ring a tenth of a second at each computer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Part {
+    /// The number of the chunk within its file, which is what old peers count.
+    pub(super) number: u32,
+    /// Where in the chunk it begins, in bytes.
+    pub(super) at: u32,
+    /// How long the chunk is, in bytes.
+    pub(super) whole: u32,
+    /// Whether the chunk is the last one of its file.
+    pub(super) last: bool,
+}
+
+impl Part {
+    /// All of a chunk.
+    pub(super) fn all(number: u32, about: &own::Chunk) -> Self {
+        Self {
+            number,
+            at: 0,
+            whole: about.length,
+            last: about.last,
+        }
+    }
 }
 
 /// Where the payload of a chunk is.
@@ -88,10 +113,16 @@ pub(super) enum Payload {
 }
 
 impl Chunk {
-    pub(super) fn new(about: own::Chunk, in_file: u32, bytes: Option<Bytes>) -> Self {
+    /// One of goldring, whose parts nobody counts.
+    pub(super) fn new(about: own::Chunk, bytes: Option<Bytes>) -> Self {
+        Self::part_of(Part::default(), about, bytes)
+    }
+
+    /// A part of one of old peers.
+    pub(super) fn part_of(part: Part, about: own::Chunk, bytes: Option<Bytes>) -> Self {
         Self {
             about,
-            in_file,
+            part,
             payload: bytes.map_or(Payload::Nothing, Payload::Memory),
             origin: None,
         }
@@ -108,7 +139,7 @@ impl Chunk {
         let offset = self.about.offset;
         Self {
             about: self.about,
-            in_file: self.in_file,
+            part: self.part,
             payload: Payload::Stored(Range { file, offset }),
             origin: None,
         }
@@ -127,7 +158,7 @@ impl Chunk {
                 payload,
                 ..self.about
             },
-            in_file: self.in_file,
+            part: self.part,
             payload: Payload::Again(Range { file, offset }),
             origin: None,
         })
@@ -148,7 +179,12 @@ impl Chunk {
             checksum,
             ..self.about
         };
-        Ok(Self::new(about, self.in_file, Some(bytes)))
+        Ok(Self::part_of(self.part, about, Some(bytes)))
+    }
+
+    /// Whether a chunk of old peers ends with it.
+    pub(super) fn ends_whole(&self) -> bool {
+        self.part.at + self.about.length == self.part.whole
     }
 
     /// Whether its data is in memory as it will be on the target, and more of the file
@@ -325,7 +361,6 @@ impl Packer {
         };
         let hash = hash_of(about.encoding, raw);
         self.digest.add(hash);
-        let in_file = 0;
         if zeros {
             return Self::zeros(about);
         }
@@ -334,11 +369,11 @@ impl Packer {
             about.encoding = Encoding::Zstd;
             about.payload = u32::try_from(n).unwrap_or(0);
             about.checksum = xxh3(&packed.bytes[..n]);
-            return Chunk::new(about, in_file, Some(packed));
+            return Chunk::new(about, Some(packed));
         }
         about.payload = about.length;
         about.checksum = hash;
-        Chunk::new(about, in_file, Some(data))
+        Chunk::new(about, Some(data))
     }
 
     /// A chunk of zeros that nobody has read: a hole.
@@ -352,7 +387,7 @@ impl Packer {
     fn zeros(mut about: own::Chunk) -> Chunk {
         about.payload = 0;
         about.checksum = xxh3(&[]);
-        Chunk::new(about, 0, None)
+        Chunk::new(about, None)
     }
 
     fn compress(&mut self, raw: &[u8], waiting: u64) -> Option<(Bytes, usize)> {

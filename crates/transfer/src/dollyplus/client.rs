@@ -243,7 +243,7 @@ impl Client<'_> {
             what,
         } = member;
         let (mode, limits) = match &what {
-            What::Old(_) => (Mode::Old, Limits::OLD),
+            What::Old(_) => (Mode::Old, Limits::PARTS),
             What::Own(_) => (Mode::Own, Limits::OWN),
         };
         let (total, dry) = totals(&what);

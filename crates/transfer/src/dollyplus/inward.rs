@@ -12,7 +12,7 @@ use goldring_wire::dollyplus::packet::{Command, Head, Strange};
 
 use super::Timing;
 use super::bank::Bank;
-use super::chunk::{Chunk, Item, Pool};
+use super::chunk::{Chunk, Item, Part, Pool};
 use super::link::{Link, Trouble, ask, report_back};
 use super::onward::Mode;
 use super::report::Event;
@@ -59,8 +59,21 @@ pub(super) struct Presence {
 #[derive(Debug, Default)]
 struct Place {
     file: u16,
+    /// The chunk that comes, or has come in part.
     chunk: u32,
+    /// Where in the file it begins.
     offset: u64,
+    /// What is here of it, when the neighbour that sent it is gone.
+    begun: Option<Begun>,
+}
+
+/// The beginning of a chunk of old programs.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    /// So many bytes are in the bank.
+    here: u32,
+    /// What its head says.
+    head: (bool, u32),
 }
 
 impl Inward<'_> {
@@ -124,17 +137,23 @@ impl Inward<'_> {
         Err(Trouble::Silent(format!("has sent nothing for {seconds} s")))
     }
 
-    /// Takes one packet; whether it was the last one.
-    fn take(&self, link: &mut Link, place: &mut Place) -> Result<bool, End> {
+    /// Waits for room for what comes next.
+    fn make_room(&self, link: &mut Link) -> Result<(), End> {
         while !self.bank.has_room() {
             if self.bank.is_stopped() || self.seat.is_called() {
                 return Err(End::Trouble(Trouble::End));
             }
         }
-        let mut patience = |silent| self.wait(silent);
         if !link.hears_more()? {
             self.bank.pause();
         }
+        Ok(())
+    }
+
+    /// Takes one packet; whether it was the last one.
+    fn take(&self, link: &mut Link, place: &mut Place) -> Result<bool, End> {
+        self.make_room(link)?;
+        let mut patience = |silent| self.wait(silent);
         let head = link.head(&mut patience)?;
         match (self.mode, head) {
             (Mode::Own, Head::Own { kind, bytes }) => {
@@ -147,15 +166,17 @@ impl Inward<'_> {
                     let why = "names a file that was not announced";
                     return Err(Trouble::from(Strange::List(why)).into());
                 }
-                let file = number;
-                *place = Place {
-                    file,
-                    ..Place::default()
-                };
+                // A new neighbour says it again when the first chunk has come in part.
+                if place.begun.is_none() || (place.file, place.chunk) != (number, 0) {
+                    *place = Place {
+                        file: number,
+                        ..Place::default()
+                    };
+                }
                 self.seat.wants(0);
                 Ok(false)
             }
-            (Mode::Old, Head::Chunk { last, length }) => self.old(link, place, last, length),
+            (Mode::Old, Head::Chunk { last, length }) => self.old(link, place, (last, length)),
             (_, other) => {
                 let wanted = "data";
                 let got = other.name();
@@ -164,43 +185,89 @@ impl Inward<'_> {
         }
     }
 
-    fn old(
-        &self,
-        link: &mut Link,
-        place: &mut Place,
-        last: bool,
-        length: u32,
-    ) -> Result<bool, End> {
-        let mut patience = |silent| self.wait(silent);
+    /// A chunk of old programs goes into the bank, and on from there, part by part.
+    fn old(&self, link: &mut Link, place: &mut Place, head: (bool, u32)) -> Result<bool, End> {
+        let (last, length) = head;
         let mut number = [0; 4];
-        link.exact(&mut number, &mut patience)?;
+        link.exact(&mut number, &mut |silent| self.wait(silent))?;
         let got = u32::from_be_bytes(number);
         if got != place.chunk {
             let (got, wanted) = (u64::from(got), u64::from(place.chunk));
             return Err(Trouble::from(Strange::Gap { got, wanted }).into());
         }
-        let mut bytes = self.pool.take(length as usize);
-        link.exact(bytes.as_mut(length as usize), &mut patience)?;
-        let about = own::Chunk {
-            sequence: 0,
-            file: place.file,
-            last,
-            encoding: Encoding::Raw,
-            offset: place.offset,
-            length,
-            payload: length,
-            checksum: 0,
+        let mut here = match place.begun {
+            Some(begun) if begun.head != head => {
+                let why = "says another length of a chunk that has come in part";
+                return Err(Trouble::from(Strange::List(why)).into());
+            }
+            Some(begun) => begun.here,
+            None => 0,
         };
-        place.chunk += 1;
-        place.offset += u64::from(length);
-        self.bank
-            .put(Item::Chunk(Chunk::new(about, got, Some(bytes))), true);
-        self.seat.wants(place.chunk);
+        self.pass_over(link, here)?;
+        loop {
+            here += self.part(link, place, (here, head))?;
+            if here == length {
+                break;
+            }
+            place.begun = Some(Begun { here, head });
+            self.make_room(link)?;
+        }
+        *place = Place {
+            file: place.file,
+            chunk: place.chunk + 1,
+            offset: place.offset + u64::from(length),
+            begun: None,
+        };
         let over = last && usize::from(place.file) + 1 == self.files;
         if over {
             self.bank.close();
         }
+        self.seat.wants(place.chunk);
         Ok(over)
+    }
+
+    /// Takes what is here already: a new neighbour begins with the whole chunk.
+    fn pass_over(&self, link: &mut Link, bytes: u32) -> Result<(), Trouble> {
+        let mut left = bytes as usize;
+        let mut known = self.pool.take(left.min(own::CHUNK));
+        while left > 0 {
+            let some = left.min(own::CHUNK);
+            link.exact(known.as_mut(some), &mut |silent| self.wait(silent))?;
+            left -= some;
+        }
+        Ok(())
+    }
+
+    /// Takes the part of a chunk that begins `at` a byte of it; its length.
+    fn part(
+        &self,
+        link: &mut Link,
+        place: &Place,
+        (at, (last, whole)): (u32, (bool, u32)),
+    ) -> Result<u32, Trouble> {
+        let length = (whole - at).min(own::CHUNK as u32);
+        let mut bytes = self.pool.take(length as usize);
+        let patience = &mut |silent| self.wait(silent);
+        link.exact(bytes.as_mut(length as usize), patience)?;
+        let about = own::Chunk {
+            sequence: 0,
+            file: place.file,
+            last: last && at + length == whole,
+            encoding: Encoding::Raw,
+            offset: place.offset + u64::from(at),
+            length,
+            payload: length,
+            checksum: 0,
+        };
+        let part = Part {
+            number: place.chunk,
+            at,
+            whole,
+            last,
+        };
+        let chunk = Chunk::part_of(part, about, Some(bytes));
+        self.bank.put(Item::Chunk(chunk), true);
+        Ok(length)
     }
 
     fn own(&self, link: &mut Link, kind: own::Kind, body: &[u8]) -> Result<bool, End> {
@@ -255,7 +322,7 @@ impl Inward<'_> {
             link.exact(bytes.as_mut(length), &mut patience)?;
             Some(bytes)
         };
-        let chunk = Chunk::new(about, 0, bytes);
+        let chunk = Chunk::new(about, bytes);
         if !chunk.is_intact() {
             return Err(Trouble::from(Strange::Damaged(got)).into());
         }

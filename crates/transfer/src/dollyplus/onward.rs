@@ -12,7 +12,7 @@ use goldring_wire::dollyplus::ring::Ring;
 
 use super::Timing;
 use super::bank::{Bank, Next};
-use super::chunk::{Chunk, Item, Payload};
+use super::chunk::{Chunk, Item, Part, Payload};
 use super::link::{Link, Patience, Trouble, ask, at_most, report_back};
 use super::report::Event;
 
@@ -166,7 +166,10 @@ impl Onward<'_> {
             head.extend(packet::file_number(about.file));
             self.file = Some(about.file);
         }
-        head.extend(packet::chunk_head(about.last, about.payload, chunk.in_file));
+        let Part { last, whole, .. } = chunk.part;
+        if chunk.part.at == 0 {
+            head.extend(packet::chunk_head(last, whole, chunk.part.number));
+        }
         self.write(&head, chunk)
     }
 
@@ -299,22 +302,20 @@ impl Onward<'_> {
         let Some(Command::Wanted(wanted)) = answer else {
             return Err(Trouble::Silent("does not say what it wants".to_owned()));
         };
-        let number = match self.mode {
-            Mode::Own => Some(u64::from(wanted)),
-            Mode::Old => self.bank.number_of(wanted),
+        let (number, file) = match self.mode {
+            Mode::Own => (u64::from(wanted), None),
+            Mode::Old => {
+                let meant = self.bank.meant(self.file, wanted);
+                meant.map_err(|why| Trouble::Silent(format!("wants chunk {wanted}, {why}")))?
+            }
         };
-        let rewound = number.map(|number| self.bank.rewind(number));
-        if !matches!(rewound, Some(Ok(()))) {
-            return Err(Trouble::Silent(format!(
-                "wants chunk {wanted}, which is not here any more"
-            )));
-        }
+        self.bank.rewind(number).map_err(|_| {
+            Trouble::Silent(format!("wants chunk {wanted}, which is not here any more"))
+        })?;
         if self.mode == Mode::Old {
             thread::sleep(OLD_PAUSE);
             // It knows in which file it is, unless that has not begun.
-            self.file = (wanted > 0)
-                .then(|| self.bank.file_of(number.unwrap_or(0)))
-                .flatten();
+            self.file = file.filter(|_| wanted > 0);
         }
         self.link = Some(Link::connect(&host, self.timing.stall)?);
         self.watch_link()?;

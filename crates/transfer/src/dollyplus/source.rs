@@ -8,7 +8,7 @@ use goldring_wire::dollyplus::cook::Cook;
 use goldring_wire::dollyplus::own::{self, Encoding};
 
 use super::bank::Bank;
-use super::chunk::{Chunk, Codec, Digest, Item, Packer, Pool};
+use super::chunk::{Chunk, Codec, Digest, Item, Packer, Part, Pool};
 use super::effort::Packed;
 use super::onward::Mode;
 use crate::range::{self, TRIES};
@@ -200,12 +200,9 @@ impl Reading<'_> {
             }
             Mode::Old => {
                 about.payload = about.length;
-                let in_file = about.offset / self.size() as u64;
-                Chunk::new(
-                    about,
-                    u32::try_from(in_file).unwrap_or(u32::MAX),
-                    Some(data),
-                )
+                let number = about.offset / self.size() as u64;
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                Chunk::part_of(Part::all(number, &about), about, Some(data))
             }
         };
         // A pipe may have nothing more for long.

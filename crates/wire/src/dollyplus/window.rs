@@ -23,6 +23,14 @@ impl Limits {
         unwritten: 10,
         kept: 10,
     };
+    /// Those of goldring's clients in a ring with old ones, in parts of 256 KiB, sixteen to a
+    /// chunk. Old neighbours keep ten chunks, so little is held; an old neighbour may hold ten
+    /// chunks, and begins again with a whole one, so much is kept.
+    pub const PARTS: Self = Self {
+        ahead: 32,
+        unwritten: 96,
+        kept: 14 * 16,
+    };
     /// Those of goldring with chunks of 256 KiB: enough for four neighbours at once, the
     /// buffers of their sockets included.
     pub const OWN: Self = Self {

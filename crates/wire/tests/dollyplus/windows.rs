@@ -1,8 +1,13 @@
 //! Whatever happens in whatever order, nothing is lost that somebody needs, and memory
 //! stays bounded.
 
+use goldring_wire::dollyplus::CHUNK;
+use goldring_wire::dollyplus::own;
 use goldring_wire::dollyplus::window::{Limits, Window};
 use proptest::prelude::{ProptestConfig, any, proptest};
+
+/// What the sockets between two computers hold at most, in pieces of 256 KiB.
+const SOCKETS: u64 = 12;
 
 fn held(window: &Window) -> u64 {
     window.wanted() - window.oldest()
@@ -48,9 +53,20 @@ fn the_last_one_waits_for_its_disk_only() {
 /// as many neighbours at once as the limits promise.
 #[test]
 fn four_neighbours_may_die_at_once() {
-    // Each holds what it may be ahead, and its sockets 4 MiB at most.
-    let lost = 4 * (Limits::OWN.ahead + 4);
+    let lost = 4 * (Limits::OWN.ahead + SOCKETS);
     assert!(lost <= Limits::OWN.kept, "{lost}");
+}
+
+/// An old one may hold ten chunks and throw away most of one more, and whoever comes after it
+/// begins with a whole chunk.
+#[test]
+fn an_old_neighbour_may_die_behind_one_of_goldring() {
+    let chunk = (CHUNK / own::CHUNK) as u64;
+    let lost = 10 * chunk + SOCKETS + 2 * chunk;
+    assert!(lost <= Limits::PARTS.kept, "{lost}");
+    // And one of goldring behind an old one, which keeps ten chunks.
+    let lost = Limits::PARTS.ahead + SOCKETS + 2 * chunk;
+    assert!(lost <= 10 * chunk, "{lost}");
 }
 
 proptest! {

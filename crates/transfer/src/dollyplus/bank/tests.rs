@@ -3,7 +3,7 @@ use std::os::unix::fs::FileExt;
 use goldring_wire::dollyplus::own::{self, Encoding};
 
 use super::*;
-use crate::dollyplus::chunk::{Payload, Pool};
+use crate::dollyplus::chunk::{Part, Payload, Pool};
 
 fn limits() -> Limits {
     Limits {
@@ -26,7 +26,7 @@ fn chunk(bank: &Bank, length: u32) -> Chunk {
     };
     let mut bytes = Arc::<Pool>::default().take(length as usize);
     bytes.as_mut(length as usize).fill(7);
-    Chunk::new(about, 0, Some(bytes))
+    Chunk::new(about, Some(bytes))
 }
 
 fn items(next: Next) -> Vec<Arc<Item>> {
@@ -72,22 +72,76 @@ fn what_is_stored_is_sent_from_there_and_sent_again_from_there() {
     assert_eq!(bank.level().unsent, 2);
 }
 
-/// A chunk of old programs takes a tenth of a second on a slow link; each computer of the ring
-/// that sat on it until the next one is here would take as long once more.
 #[test]
-fn a_large_chunk_is_passed_on_at_once() {
-    let bank = Bank::new(Limits::OLD, true, 0);
+fn a_large_chunk_of_the_golden_node_is_passed_on_at_once() {
+    let bank = Bank::new(Limits::OLD, false, 0);
     bank.put(Item::Chunk(chunk(&bank, 1000)), true);
     assert_eq!(bank.lock().uncalled, 1000, "more is at hand");
     let large = goldring_wire::dollyplus::CHUNK as u32;
     bank.put(Item::Chunk(chunk(&bank, large)), true);
     assert_eq!(bank.lock().uncalled, 0, "the others are called");
-    bank.sent(1);
-    // That it is stored first is worth waiting for, as long as the disk keeps up.
-    bank.written(one());
-    assert!(bank.lock().is_stored_soon());
-    bank.put(Item::Chunk(chunk(&bank, large)), true);
-    assert!(!bank.lock().is_stored_soon());
+}
+
+/// Puts a chunk of an old ring in, part by part.
+fn put_old(bank: &Bank, file: u16, number: u32, (parts, all): (u32, u32), last: bool) {
+    const LENGTH: u32 = 10;
+    for part in 0..parts {
+        let mut one = chunk(bank, LENGTH);
+        one.about.file = file;
+        one.about.last = last && part + 1 == all;
+        one.part = Part {
+            number,
+            at: part * LENGTH,
+            whole: all * LENGTH,
+            last,
+        };
+        bank.put(Item::Chunk(one), true);
+    }
+}
+
+#[test]
+fn what_an_old_neighbour_means_with_a_number() {
+    let limits = Limits {
+        ahead: 100,
+        unwritten: 100,
+        kept: 100,
+    };
+    let bank = Bank::new(limits, true, 0);
+    let number = |meant: Result<(u64, Option<u16>), _>| meant.map_err(|why: &str| why.len() > 9);
+    // Nobody has been told anything yet.
+    assert_eq!(number(bank.meant(None, 0)), Ok((0, None)));
+    assert!(bank.meant(None, 1).is_err());
+    // File 0: chunks 0 and 1 of two parts, 2 of one. File 1: 0 of two, and one part of 1.
+    put_old(&bank, 0, 0, (2, 2), false);
+    put_old(&bank, 0, 1, (2, 2), false);
+    put_old(&bank, 0, 2, (1, 1), true);
+    put_old(&bank, 1, 0, (2, 2), false);
+    put_old(&bank, 1, 1, (1, 2), false);
+    let table = [
+        // So many parts were sent, of this file last; what is wanted; what that means.
+        (1, 0, 0, Some((0, 0))),
+        (1, 0, 1, None),
+        (2, 0, 1, Some((2, 0))),
+        (4, 0, 1, Some((2, 0))),
+        (4, 0, 2, Some((4, 0))),
+        // The end of a file is behind its last chunk, and the next one is not begun.
+        (5, 0, 3, Some((5, 0))),
+        (5, 0, 0, Some((0, 0))),
+        (6, 1, 3, Some((5, 0))),
+        (6, 1, 2, Some((4, 0))),
+        // It may have got all of file 1's first chunk, or be in file 0.
+        (6, 1, 1, Some((2, 0))),
+        (7, 1, 1, None),
+        (8, 1, 1, None),
+        (8, 1, 0, None),
+        (8, 1, 4, None),
+    ];
+    for (sent, told, wanted, means) in table {
+        bank.rewind(sent).unwrap();
+        let meant = bank.meant(Some(told), wanted);
+        let place = means.map(|(number, file)| (number, Some(file)));
+        assert_eq!(meant.ok(), place, "{sent} sent, {wanted} wanted: {meant:?}");
+    }
 }
 
 #[test]
