@@ -22,6 +22,10 @@ const KEEPS_UP: u64 = 12;
 /// Nobody is woken for fewer bytes while more are at hand. A golden node's chunk for old programs
 /// is more than that alone.
 const CALL: u64 = 4 * own::CHUNK as u64;
+/// What took as long as this to come does not wait for more: on a slow network each computer
+/// that did would put off all behind it, and a link that has nothing to send for a moment never
+/// makes up for it.
+const SLOW: Duration = Duration::from_millis(2);
 /// No thread takes more chunks at once.
 const BATCH: u64 = 4;
 
@@ -33,6 +37,8 @@ struct State {
     first: u64,
     /// So many bytes came since somebody was woken for them.
     uncalled: u64,
+    /// When the last item came.
+    came: Instant,
     /// Nothing more comes.
     closed: bool,
     stopped: bool,
@@ -144,6 +150,7 @@ impl Bank {
                 items: VecDeque::new(),
                 first,
                 uncalled: 0,
+                came: Instant::now(),
                 closed: false,
                 stopped: false,
                 failure: None,
@@ -192,7 +199,8 @@ impl Bank {
         state.items.push_back(Arc::new(item));
         state.window.take();
         state.settle();
-        if !more || state.uncalled >= CALL {
+        let before = std::mem::replace(&mut state.came, Instant::now());
+        if !more || state.uncalled >= CALL || before.elapsed() >= SLOW {
             self.call(&mut state);
         }
     }

@@ -72,11 +72,22 @@ fn what_is_stored_is_sent_from_there_and_sent_again_from_there() {
     assert_eq!(bank.level().unsent, 2);
 }
 
+/// The last item came this long ago.
+fn came_before(bank: &Bank, time: Duration) {
+    bank.lock().came = Instant::now().checked_sub(time).unwrap();
+}
+
 #[test]
-fn a_large_chunk_of_the_golden_node_is_passed_on_at_once() {
+fn what_is_large_or_comes_slowly_is_passed_on_at_once() {
     let bank = Bank::new(Limits::OLD, false, 0);
+    // A machine that has something else to do does not make this one slow.
+    bank.lock().came = Instant::now() + Duration::from_secs(60);
     bank.put(Item::Chunk(chunk(&bank, 1000)), true);
     assert_eq!(bank.lock().uncalled, 1000, "more is at hand");
+    came_before(&bank, SLOW);
+    bank.put(Item::Chunk(chunk(&bank, 1000)), true);
+    assert_eq!(bank.lock().uncalled, 0, "it took its time to come");
+    bank.lock().came = Instant::now() + Duration::from_secs(60);
     let large = goldring_wire::dollyplus::CHUNK as u32;
     bank.put(Item::Chunk(chunk(&bank, large)), true);
     assert_eq!(bank.lock().uncalled, 0, "the others are called");
