@@ -34,6 +34,7 @@ pub(crate) const STORIES: &[Story] = &[
         "dolly_plus_an_old_golden_node_and_a_dead_client",
         old_golden,
     ),
+    ("dolly_plus_old_packets_and_dead_clients", old_packets),
     ("dolly_plus_strangers_at_every_port", strangers),
 ];
 
@@ -257,6 +258,47 @@ fn old_golden(goldring: &Path) -> Result<()> {
     }
     let said = programs[2].said();
     ensure!(said.contains("n3 is left out by n2"), "{said}");
+    Ok(())
+}
+
+/// A chunk of old packets has come in part when its sender dies: behind one of goldring that
+/// dies stands an old one, or the other way round, or two neighbours die at once.
+fn old_packets(goldring: &Path) -> Result<()> {
+    const OLD: usize = 3;
+    for victims in [&[2][..], &[OLD], &[1, 2]] {
+        let ring = Ring::new(goldring, 4, SIZE)?;
+        for computer in 0..=4 {
+            ring.net.slow(computer, "80mbit")?;
+        }
+        ring.configure_plus(&["in > out"])?;
+        let mut programs = Vec::new();
+        for computer in 1..=4 {
+            programs.push(match computer {
+                OLD => ring.start_old_plus(computer)?,
+                _ => ring.start_plus(computer, &[])?,
+            });
+        }
+        for computer in [1, 2, 4] {
+            programs[computer - 1].expect("waiting for the golden node", LONG)?;
+        }
+        programs.insert(0, ring.start_plus(0, &["--plain", "--late", "0"])?);
+        programs[1].expect("data to come", LONG)?;
+        thread::sleep(Duration::from_millis(1500));
+        for victim in victims {
+            programs[*victim].signal(Signal::KILL)?;
+        }
+        programs[0].ends_with(1, LONG)?;
+        let said = programs[0].said();
+        for (computer, program) in programs.iter_mut().enumerate().skip(1) {
+            if victims.contains(&computer) {
+                let line = format!("n{computer} is left out by ");
+                ensure!(said.contains(&line), "{victims:?}: {said}");
+                continue;
+            }
+            program.ends_with(0, LONG)?;
+            ring.same(computer)?;
+        }
+    }
     Ok(())
 }
 
