@@ -76,9 +76,8 @@ impl Tier {
                 ],
             ],
             Self::Host => &[&["--package", "goldring-host-tests"]],
-            // Two at a time: a virtual machine without KVM keeps one core busy, and some
-            // stories only wait.
-            Self::Vm => &[&["--package", "goldring-vm-tests", "--", "--test-threads=2"]],
+            // Two of them work at a time (tests/e2e/tests/vm/turns.rs); the others wait.
+            Self::Vm => &[&["--package", "goldring-vm-tests", "--", "--test-threads=4"]],
         }
     }
 }

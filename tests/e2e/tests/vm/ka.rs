@@ -13,6 +13,7 @@ use libtest_mimic::Trial;
 
 use crate::images::images;
 use crate::stage1::LIMIT;
+use crate::turns::while_others_work;
 use crate::{no_lab, trial};
 
 /// The manual's PXE entry, with a rescue shell at its end.
@@ -112,6 +113,7 @@ fn image() -> Result<()> {
 fn nobody() -> Result<()> {
     let room = room(1)?;
     let mut guest = node(&room, 1, PRIVATE)?;
-    guest.expect("Can't reach a valid KA server", LIMIT * 3)?;
+    guest.expect(" stage 1, kernel ", LIMIT)?;
+    while_others_work(|| guest.expect("Can't reach a valid KA server", LIMIT * 3))?;
     guest.expect_reboot(Duration::from_secs(90))
 }

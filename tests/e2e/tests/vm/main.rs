@@ -13,6 +13,7 @@ mod people;
 mod ramdisk;
 mod rescue;
 mod stage1;
+mod turns;
 mod web;
 
 use std::process::ExitCode;
@@ -30,7 +31,10 @@ fn trial(
     if let Some(missing) = missing {
         eprintln!("ignored: {name}: {missing}");
     }
-    let run = move || timed(name, story).map_err(|error| Failed::from(format!("{error:#}")));
+    let run = move || {
+        let result = turns::in_turn(|| timed(name, story));
+        result.map_err(|error| Failed::from(format!("{error:#}")))
+    };
     Trial::test(name, run).with_ignored_flag(missing.is_some())
 }
 

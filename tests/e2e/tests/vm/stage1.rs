@@ -9,6 +9,7 @@ use goldring_vm_tests::web::{Manner, Web};
 use libtest_mimic::Trial;
 
 use crate::images::images;
+use crate::turns::while_others_work;
 use crate::{no_qemu, trial};
 
 /// From power-on to the end of all tries.
@@ -126,8 +127,10 @@ fn said_then_reboot(fault: &Fault) -> Result<()> {
         &fault.words.replace("SERVER", &server),
         fault.card,
     )?;
+    guest.expect(" stage 1, kernel ", LIMIT)?;
     for sentence in fault.said {
-        guest.expect(sentence, LIMIT)?;
+        // A node waits long for a cable, and for an address.
+        while_others_work(|| guest.expect(sentence, LIMIT))?;
     }
     guest.expect_reboot(Duration::from_secs(60))
 }
@@ -146,6 +149,7 @@ fn tried_again() -> Result<()> {
 fn no_dolly_server() -> Result<()> {
     let (_web, server) = serve(Manner::Honest)?;
     let mut guest = stage2(&server, "dollymethod")?;
-    guest.expect("Can't reach a valid Dolly server", Duration::from_secs(330))?;
+    let sentence = "Can't reach a valid Dolly server";
+    while_others_work(|| guest.expect(sentence, Duration::from_secs(330)))?;
     guest.expect_reboot(Duration::from_secs(60))
 }
