@@ -16,7 +16,6 @@ use goldring_wire::dollyplus::window::Limits;
 
 use super::bank::Bank;
 use super::callers::Callers;
-use super::chunk::Codec;
 use super::clock::Clock;
 use super::crew::{self, Crew};
 use super::desk::{Answer, Desk};
@@ -24,6 +23,7 @@ use super::inward::{Inward, Presence};
 use super::join::{self, Member, What};
 use super::link::{Link, Trouble, addresses_of, ask, at_most};
 use super::onward::{Mode, Onward};
+use super::packing::Codec;
 use super::report::{Event, Reporter};
 use super::seat::Seat;
 use super::store::{self, Outcome, Slot};

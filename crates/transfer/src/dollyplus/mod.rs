@@ -19,14 +19,15 @@ mod inward;
 mod join;
 mod link;
 mod onward;
+mod packing;
 pub mod report;
 mod seat;
 pub mod server;
 pub mod source;
 mod store;
 
-pub use chunk::Codec;
 pub use effort::Packed;
+pub use packing::Codec;
 pub use report::{Event, Reporter};
 
 use std::time::Duration;

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use goldring_wire::dollyplus::own::Verdict;
 use goldring_wire::dollyplus::status::{Abilities, State};
 
-use super::chunk::{Codec, Pool};
+use super::chunk::Pool;
 use super::desk::{Answer, Desk};
 use super::effort::Packed;
+use super::packing::Codec;
 use super::report::{Event, Reporter};
 use super::source::InFile;
 use super::{PlusError, Timing, ping};

@@ -8,9 +8,10 @@ use goldring_wire::dollyplus::cook::Cook;
 use goldring_wire::dollyplus::own::{self, Encoding};
 
 use super::bank::Bank;
-use super::chunk::{Chunk, Codec, Digest, Item, Packer, Part, Pool};
+use super::chunk::{Chunk, Item, Part, Pool};
 use super::effort::Packed;
 use super::onward::Mode;
+use super::packing::{Codec, Digest, Packer};
 use crate::range::{self, TRIES};
 
 /// What a file is read through.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use goldring_wire::dollyplus::own::{Encoding, Verdict};
 
 use super::bank::{Bank, Next, Written};
-use super::chunk::{Chunk, Codec, Item, Unpacker};
+use super::chunk::{Chunk, Item};
+use super::packing::{Codec, Unpacker};
 use super::report::Event;
 use crate::pump::Sink;
 

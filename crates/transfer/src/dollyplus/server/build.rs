@@ -11,10 +11,10 @@ use goldring_wire::dollyplus::status::Abilities;
 use super::Server;
 use crate::dollyplus::PlusError;
 use crate::dollyplus::callers::Callers;
-use crate::dollyplus::chunk::Codec;
 use crate::dollyplus::join::call;
 use crate::dollyplus::link::{Link, Trouble, addresses_of, ask, at_most};
 use crate::dollyplus::onward::Mode;
+use crate::dollyplus::packing::Codec;
 use crate::dollyplus::report::{Event, Reporter};
 
 /// How long the ring may take to close.
