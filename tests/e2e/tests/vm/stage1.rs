@@ -127,7 +127,7 @@ fn said_then_reboot(fault: &Fault) -> Result<()> {
         &fault.words.replace("SERVER", &server),
         fault.card,
     )?;
-    guest.expect(" stage 1, kernel ", LIMIT)?;
+    guest.expect("Run /init as init process", LIMIT)?;
     for sentence in fault.said {
         // A node waits long for a cable, and for an address.
         while_others_work(|| guest.expect(sentence, LIMIT))?;
