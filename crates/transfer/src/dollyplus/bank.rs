@@ -199,8 +199,9 @@ impl Bank {
         state.items.push_back(Arc::new(item));
         state.window.take();
         state.settle();
-        let before = std::mem::replace(&mut state.came, Instant::now());
-        if !more || state.uncalled >= CALL || before.elapsed() >= SLOW {
+        let now = Instant::now();
+        let took = now.duration_since(std::mem::replace(&mut state.came, now));
+        if !more || state.uncalled >= CALL || took >= SLOW {
             self.call(&mut state);
         }
     }
@@ -347,8 +348,8 @@ impl Bank {
 
     /// What a new old neighbour means with the number of the chunk that it wants: they count
     /// within a file and do not say in which one they are. `told`: the file that was begun
-    /// with the neighbour before it, if any. Gives the number of the item to go on with, and
-    /// the file that the neighbour is in.
+    /// with the neighbour before it; without one it is that of what is to be sent. Gives the
+    /// number of the item to go on with, and the file that the neighbour is in.
     ///
     /// # Errors
     /// It is not here any more, or could be in several small files.
@@ -359,7 +360,11 @@ impl Bank {
     ) -> Result<(u64, Option<u16>), &'static str> {
         let state = self.lock();
         let unsent = state.window.unsent();
-        let Some(told) = told else {
+        let due = match state.item(unsent).as_deref() {
+            Some(Item::Chunk(chunk)) => Some(chunk.about.file),
+            _ => None,
+        };
+        let Some(told) = told.or(due) else {
             // Nobody has got anything.
             return (wanted == 0)
                 .then_some((unsent, None))
@@ -374,7 +379,7 @@ impl Bank {
             if chunk.part.at == 0 && chunk.part.number == wanted && file <= told {
                 places.push((number, Some(file)));
             }
-            if chunk.ends_whole() && chunk.part.number + 1 == wanted {
+            if chunk.ends_whole() && chunk.part.number.checked_add(1) == Some(wanted) {
                 places.push((number + 1, Some(file)));
             }
         }

@@ -40,13 +40,19 @@ pub(crate) const STORIES: &[Story] = &[
 
 const SIZE: usize = 40 << 20;
 
-/// A ring of goldring in the middle of its data, which takes some four seconds.
-fn moving(goldring: &Path, clients: usize, more: &[&str]) -> Result<(Ring, Vec<Program>)> {
+/// A ring whose data takes some four seconds.
+fn slow_ring(goldring: &Path, clients: usize) -> Result<Ring> {
     let ring = Ring::new(goldring, clients, SIZE)?;
     for computer in 0..=clients {
         ring.net.slow(computer, "80mbit")?;
     }
     ring.configure_plus(&["in > out"])?;
+    Ok(ring)
+}
+
+/// A ring of goldring in the middle of its data.
+fn moving(goldring: &Path, clients: usize, more: &[&str]) -> Result<(Ring, Vec<Program>)> {
+    let ring = slow_ring(goldring, clients)?;
     let programs = ring.start_all_plus(more)?;
     programs[0].expect("bytes to come, with checksums", LONG)?;
     thread::sleep(Duration::from_millis(1500));
@@ -55,18 +61,27 @@ fn moving(goldring: &Path, clients: usize, more: &[&str]) -> Result<(Ring, Vec<P
 
 /// Everybody but `lost` has everything; the golden node says that these have not.
 fn others_have_all(ring: &Ring, programs: &mut [Program], lost: &[usize]) -> Result<()> {
-    programs[0].ends_with(i32::from(!lost.is_empty()), LONG)?;
+    others_end_well(ring, programs, lost)?;
     let said = programs[0].said();
-    for (computer, program) in programs.iter_mut().enumerate().skip(1) {
-        if lost.contains(&computer) {
-            let line = format!("n{computer:<15} FAILED");
-            ensure!(said.contains(&line), "{said}");
-            continue;
-        }
-        program.ends_with(0, LONG)?;
-        ring.same(computer)?;
-        let line = format!("n{computer:<15} verified");
+    for computer in 1..programs.len() {
+        let state = match lost.contains(&computer) {
+            true => "FAILED",
+            false => "verified",
+        };
+        let line = format!("n{computer:<15} {state}");
         ensure!(said.contains(&line), "{said}");
+    }
+    Ok(())
+}
+
+/// Everybody but `lost` has everything and knows it; the golden node's status tells of them.
+fn others_end_well(ring: &Ring, programs: &mut [Program], lost: &[usize]) -> Result<()> {
+    programs[0].ends_with(i32::from(!lost.is_empty()), LONG)?;
+    for (computer, program) in programs.iter_mut().enumerate().skip(1) {
+        if !lost.contains(&computer) {
+            program.ends_with(0, LONG)?;
+            ring.same(computer)?;
+        }
     }
     Ok(())
 }
@@ -235,11 +250,7 @@ fn golden_killed(goldring: &Path) -> Result<()> {
 /// An old golden node replaces its first client only when that is the last but one, but
 /// a goldring in the middle replaces its neighbour, whoever sends.
 fn old_golden(goldring: &Path) -> Result<()> {
-    let ring = Ring::new(goldring, 4, SIZE)?;
-    for computer in 0..=4 {
-        ring.net.slow(computer, "80mbit")?;
-    }
-    ring.configure_plus(&["in > out"])?;
+    let ring = slow_ring(goldring, 4)?;
     let mut programs = Vec::new();
     for computer in 1..=4 {
         programs.push(ring.start_plus(computer, &[])?);
@@ -266,11 +277,7 @@ fn old_golden(goldring: &Path) -> Result<()> {
 fn old_packets(goldring: &Path) -> Result<()> {
     const OLD: usize = 3;
     for victims in [&[2][..], &[OLD], &[1, 2]] {
-        let ring = Ring::new(goldring, 4, SIZE)?;
-        for computer in 0..=4 {
-            ring.net.slow(computer, "80mbit")?;
-        }
-        ring.configure_plus(&["in > out"])?;
+        let ring = slow_ring(goldring, 4)?;
         let mut programs = Vec::new();
         for computer in 1..=4 {
             programs.push(match computer {
@@ -287,16 +294,11 @@ fn old_packets(goldring: &Path) -> Result<()> {
         for victim in victims {
             programs[*victim].signal(Signal::KILL)?;
         }
-        programs[0].ends_with(1, LONG)?;
+        others_end_well(&ring, &mut programs, victims)?;
         let said = programs[0].said();
-        for (computer, program) in programs.iter_mut().enumerate().skip(1) {
-            if victims.contains(&computer) {
-                let line = format!("n{computer} is left out by ");
-                ensure!(said.contains(&line), "{victims:?}: {said}");
-                continue;
-            }
-            program.ends_with(0, LONG)?;
-            ring.same(computer)?;
+        for victim in victims {
+            let line = format!("n{victim} is left out by ");
+            ensure!(said.contains(&line), "{victims:?}: {said}");
         }
     }
     Ok(())

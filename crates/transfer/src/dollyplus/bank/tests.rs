@@ -130,26 +130,32 @@ fn what_an_old_neighbour_means_with_a_number() {
     put_old(&bank, 1, 1, (1, 2), false);
     let table = [
         // So many parts were sent, of this file last; what is wanted; what that means.
-        (1, 0, 0, Some((0, 0))),
-        (1, 0, 1, None),
-        (2, 0, 1, Some((2, 0))),
-        (4, 0, 1, Some((2, 0))),
-        (4, 0, 2, Some((4, 0))),
+        (0, None, 0, Some((0, 0))),
+        (0, None, 1, None),
+        (1, Some(0), 0, Some((0, 0))),
+        (1, Some(0), 1, None),
+        (2, Some(0), 1, Some((2, 0))),
+        (4, Some(0), 1, Some((2, 0))),
+        (4, Some(0), 2, Some((4, 0))),
         // The end of a file is behind its last chunk, and the next one is not begun.
-        (5, 0, 3, Some((5, 0))),
-        (5, 0, 0, Some((0, 0))),
-        (6, 1, 3, Some((5, 0))),
-        (6, 1, 2, Some((4, 0))),
+        (5, Some(0), 3, Some((5, 0))),
+        (5, Some(0), 0, Some((0, 0))),
+        (6, Some(1), 3, Some((5, 0))),
+        (6, Some(1), 2, Some((4, 0))),
         // It may have got all of file 1's first chunk, or be in file 0.
-        (6, 1, 1, Some((2, 0))),
-        (7, 1, 1, None),
-        (8, 1, 1, None),
-        (8, 1, 0, None),
-        (8, 1, 4, None),
+        (6, Some(1), 1, Some((2, 0))),
+        (7, Some(1), 1, None),
+        (8, Some(1), 1, None),
+        (8, Some(1), 0, None),
+        (8, Some(1), 4, None),
+        // The one before it had not begun file 1 yet, and died as well: this one may not have
+        // come to the end of file 0, or stand at it.
+        (5, None, 2, Some((4, 0))),
+        (5, None, 3, Some((5, 0))),
     ];
     for (sent, told, wanted, means) in table {
         bank.rewind(sent).unwrap();
-        let meant = bank.meant(Some(told), wanted);
+        let meant = bank.meant(told, wanted);
         let place = means.map(|(number, file)| (number, Some(file)));
         assert_eq!(meant.ok(), place, "{sent} sent, {wanted} wanted: {meant:?}");
     }
