@@ -362,17 +362,20 @@ class Inward:
         self.generation, self.expected, self.file, self.between = 0, 0, -1, True
 
     def run(self):
-        while True:
-            with self.changed:
-                generation, data = self.generation, self.data
+        generation, data = self.generation, self.data
+        more = True
+        while more:
             try:
-                if not self.packet(data, generation):
-                    break
+                more = self.packet(data, generation)
             except Gone as error:
-                self.wait_for_another(generation, error)
+                # Nobody else closes it: this thread might just begin to wait for the
+                # number of the descriptor, and then it waits for what has it next.
+                data.close()
+                generation, data = self.another(generation, error)
         self.bank.end()
 
-    def wait_for_another(self, generation, error):
+    def another(self, generation, error):
+        """Whoever takes the place of the one before."""
         with self.changed:
             if self.generation == generation:
                 say(f"receiving: {error}; waiting for another")
@@ -380,6 +383,7 @@ class Inward:
             while self.generation == generation or self.data is None:
                 if not self.changed.wait(ends - time.monotonic()):
                     die(f"nobody came for {RECEIVE_SILENCE} s")
+            return self.generation, self.data
 
     def packet(self, data, generation):
         """Whether more is to come."""
@@ -409,7 +413,7 @@ class Inward:
         payload = exactly(data, size)
         with self.changed:
             if self.generation != generation:
-                return True  # Somebody else was asked for it.
+                raise Gone("somebody else was asked for it")
             if self.between:
                 if not generation:
                     die("a chunk without a file number")
@@ -431,7 +435,6 @@ class Inward:
                 old.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # It is gone already.
-            old.close()
         send(control, pack_command(ACK, struct.pack(">I", wanted)))
         data = accept_one(DATA)
         with self.changed:
