@@ -26,6 +26,8 @@ const UDP_SHARE: u32 = 90;
 /// Blocks and memory with which mbuffer was the fastest here; with its own 4 MiB and two
 /// hundredths of the memory it takes twice as long.
 const MBUFFER: [&str; 6] = ["mbuffer", "-q", "-s", "1M", "-m", "64M"];
+/// mbuffer as most people type it.
+const MBUFFER_DEFAULTS: [&str; 2] = ["mbuffer", "-q"];
 
 /// ka-d-client listens here, and so does ka-d-server.
 const KA_PORT: u16 = 30764;
@@ -43,8 +45,10 @@ pub(in crate::bench) enum Tool {
     Plain,
     /// goldring dollyS and dollyC with everything on
     Plus,
-    /// A chain of mbuffer -O; the others are compared with it
+    /// A chain of mbuffer -O with the blocks that suit it best; the others are compared with it
     Mbuffer,
+    /// The same with its own defaults
+    MbufferDefaults,
     /// udp-sender and udp-receiver
     Udpcast,
     /// A chain of nc and tee
@@ -75,6 +79,7 @@ impl Tool {
         Self::Plain,
         Self::Plus,
         Self::Mbuffer,
+        Self::MbufferDefaults,
         Self::Udpcast,
         Self::Nc,
     ];
@@ -86,6 +91,7 @@ impl Tool {
             Self::Plain => "goldring dolly+ --plain",
             Self::Plus => "goldring dolly+",
             Self::Mbuffer => "mbuffer -O",
+            Self::MbufferDefaults => "mbuffer -O, defaults",
             Self::Udpcast => "udpcast",
             Self::Nc => "nc and tee",
             Self::KaFiles => "goldring files over ka",
@@ -97,7 +103,7 @@ impl Tool {
     pub(in crate::bench) fn need(self) -> Option<Need> {
         match self {
             Self::Goldring | Self::Plain | Self::Plus | Self::KaFiles => None,
-            Self::Mbuffer | Self::Tar => Some(need("mbuffer", "mbuffer")),
+            Self::Mbuffer | Self::MbufferDefaults | Self::Tar => Some(need("mbuffer", "mbuffer")),
             Self::Udpcast => Some(need("udp-sender", "udpcast")),
             Self::Nc => Some(need("/bin/nc.openbsd", "netcat-openbsd")),
         }
@@ -186,7 +192,8 @@ impl Tool {
             Self::Plain if host == 0 => words(&[goldring, "dollyS", "--plain", "-v", "-f", CONFIG]),
             Self::Plus if host == 0 => words(&[goldring, "dollyS", "-v", "-f", CONFIG]),
             Self::Plain | Self::Plus => words(&[goldring, "dollyC", "-v"]),
-            Self::Mbuffer => mbuffer(host, next),
+            Self::Mbuffer => mbuffer(&MBUFFER, host, next),
+            Self::MbufferDefaults => mbuffer(&MBUFFER_DEFAULTS, host, next),
             Self::Udpcast => udpcast(host, nodes, rate),
             Self::Nc => words(&["sh", "-c", &nc(host, next)]),
             Self::KaFiles => ka(goldring, host, nodes),
@@ -224,8 +231,8 @@ fn tar(host: usize, next: Option<String>) -> String {
     }
 }
 
-fn mbuffer(host: usize, next: Option<String>) -> Vec<String> {
-    let mut line = words(&MBUFFER);
+fn mbuffer(program: &[&str], host: usize, next: Option<String>) -> Vec<String> {
+    let mut line = words(program);
     line.extend(match host {
         0 => words(&["-i", INPUT]),
         _ => words(&["-I", &PORT.to_string(), "-f", "-o", OUTPUT]),
@@ -305,6 +312,11 @@ mod tests {
                 Tool::Mbuffer,
                 2,
                 "mbuffer -q -s 1M -m 64M -I 9998 -f -o out",
+            ),
+            (
+                Tool::MbufferDefaults,
+                1,
+                "mbuffer -q -I 9998 -f -o out -O n2:9998",
             ),
             (Tool::Nc, 0, "sh -c exec nc.openbsd -N n1 9998 < in"),
             (
