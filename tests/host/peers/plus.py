@@ -361,9 +361,9 @@ class Inward:
         # Which predecessor, which chunk comes next, of which file; between two files.
         self.generation, self.expected, self.file, self.between = 0, 0, -1, True
 
-    def run(self):
-        generation, data = self.generation, self.data
-        more = True
+    def run(self, data):
+        """From `data` on, even if another one was asked for before this thread began."""
+        generation, more = 0, True
         while more:
             try:
                 more = self.packet(data, generation)
@@ -549,7 +549,10 @@ def client():
             onward.go.set()
 
     Commands(during)
-    work = [threading.Thread(target=inward.run), threading.Thread(target=onward.run)]
+    work = [
+        threading.Thread(target=inward.run, args=(data,)),
+        threading.Thread(target=onward.run),
+    ]
     for thread in work:
         thread.start()
     write_all(bank, files)
